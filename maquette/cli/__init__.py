@@ -1,0 +1,5 @@
+"""The command line: ``maquette`` and its commands."""
+
+from maquette.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,84 @@
+"""Writing results so that no reader ever meets half a file."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from maquette.errors import OutputError
+
+_PARTIAL = ".partial-"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write one file; its name shows the old content or the new one, never half of it.
+
+    Args:
+        path: File to write; its folder is made if need be.
+        data: Its bytes.
+
+    Raises:
+        OutputError: The file or its folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f"{_PARTIAL}{path.name}-", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            temporary.chmod(_mode())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", path=str(path)) from error
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], *, seal: str, stale: Iterable[str] = ()) -> list[Path]:
+    """Write a set of files that belong together into a folder that may hold an older set.
+
+    All bytes go to a hidden folder inside ``folder`` first. Then the old seal is removed, each file is moved to its
+    name, and the new seal last: a folder with a seal holds one complete set. One writer a folder.
+
+    Args:
+        folder: Where to; made if need be.
+        files: Bytes by file name.
+        seal: The name in ``files`` that is moved last.
+        stale: Names of the older set; those that are not in ``files`` are removed.
+
+    Returns:
+        The paths written, in the order of ``files``.
+
+    Raises:
+        OutputError: The folder or a file cannot be written.
+    """
+    assert seal in files
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob(f"{_PARTIAL}*"):
+            # Only a process that was killed outright leaves these behind.
+            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
+        try:
+            for name, data in files.items():
+                (partial / name).write_bytes(data)
+            (folder / seal).unlink(missing_ok=True)
+            for name in set(stale) - set(files):
+                (folder / name).unlink(missing_ok=True)
+            for name in [*(n for n in files if n != seal), seal]:
+                (partial / name).replace(folder / name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}", path=str(folder)) from error
+    return [folder / name for name in files]
+
+
+def _mode() -> int:
+    """Permissions of a newly made file; ``mkstemp`` would leave it to its owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

@@ -1,0 +1,31 @@
+"""Quantities on triangle meshes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def triangle_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.floating]:
+    """(F, 3) cross products, twice the triangles' areas long."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    return np.cross(b - a, c - a)
+
+
+def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.floating]:
+    """(V, 3) unit normals, the area-weighted mean of the triangles around each vertex."""
+    n = triangle_normals(vertices, triangles)
+    out = np.stack([np.bincount(triangles.ravel(), np.repeat(n[:, k], 3), len(vertices)) for k in range(3)], 1)
+    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+    return out.astype(vertices.dtype)
+
+
+def edges(triangles: NDArray[np.integer]) -> NDArray[np.integer]:
+    """(E, 2) unique undirected edges, smaller index first."""
+    e = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    return np.unique(np.sort(e, 1), axis=0)
+
+
+def boundary_edges(triangles: NDArray[np.integer]) -> NDArray[np.integer]:
+    """(B, 2) directed edges that have no opposite."""
+    e = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]).astype(np.int64)
+    n = int(e.max()) + 1 if len(e) else 1
+    return e[~np.isin(e[:, 0] * n + e[:, 1], e[:, 1] * n + e[:, 0])]

@@ -1,0 +1,1 @@
+"""The detector room: photo to faces."""
