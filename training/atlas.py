@@ -81,12 +81,13 @@ def disk_uv(uv: Array, slot: int) -> Array:
     return np.asarray(centre + radius * uv, np.float64)
 
 
-def boxed_uv(points: Array, quads: Index) -> tuple[Array, Index, Index]:
+def boxed_uv(points: Array, quads: Index, mirror: Index) -> tuple[Array, Index, Index]:
     """Cut and pack a closed or tangled part (xatlas) into the right end of the strip.
 
     Args:
         points: (N, 3).
         quads: (Q, 4); triangles repeat their last corner.
+        mirror: (N,) mirror vertex, so that a quad and its mirror image are split alike.
 
     Returns:
         Coordinates, their quads, and the quads of the mesh: those that a chart border cuts are split in two triangles.
@@ -107,6 +108,9 @@ def boxed_uv(points: Array, quads: Index) -> tuple[Array, Index, Index]:
     a, b = index[: len(quads)], np.full((len(quads), 3), -1)
     b[real] = index[len(quads) :]
     whole = real & (a[:, 0] == b[:, 0]) & (a[:, 2] == b[:, 1])
+    place = {tuple(sorted(q)): i for i, q in enumerate(quads.tolist())}
+    twin = np.array([place.get(tuple(sorted(q)), i) for i, q in enumerate(mirror[quads].tolist())])
+    whole &= whole[twin]
     split = real & ~whole
     mesh = np.concatenate([quads[~split], quads[split][:, [0, 1, 2, 2]], quads[split][:, [0, 2, 3, 3]]])
     joined = np.c_[a, np.where(whole, b[:, 2], a[:, 2])]

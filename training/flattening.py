@@ -108,10 +108,11 @@ def density(points: Array) -> Array:
 
     front = np.clip((z - 25) / 45, 0, 1) * np.clip((y + 105) / 40, 0, 1)
     rho = 0.62 + 0.75 * front * front * (3 - 2 * front)
-    rho += bump((32.5, 35, 88), (17, 11, 25), 2.0)  # eyes
+    rho += bump((32.5, 35, 88), (15, 9, 25), 3.6)  # eyes
+    rho += bump((11, -11, 103), (8, 6, 12), 1.6)  # nostrils
     rho += bump((8, -34, 98), (22, 11, 30), 1.6)  # mouth
     rho += bump((7, -3, 108), (13, 13, 25), 0.9)  # nose
-    rho += bump((84, 22, -2), (13, 34, 22), 2.0)  # ears
+    rho += bump((84, 22, -2), (13, 34, 22), 1.8)  # ears
     return np.asarray(rho * np.where(y < -95, np.clip(1 + (y + 95) / 60, 0.6, 1), 1), np.float64)
 
 

@@ -7,19 +7,23 @@ import igl
 import numpy as np
 from numpy.typing import NDArray
 
+from maquette.geometry.surface import edges
 from maquette.headmodel.model import FORMAT, pack
 from training.atlas import Atlas, boxed_uv, disk_uv, skin_uv
-from training.blendshapes import blendshapes
+from training.blendshapes import blendshapes, clear_eyeball, close_lids, draw_tongue_out
 from training.flattening import boundary_loops, flatten_skin
 from training.identity import principal_modes, vertex_areas
+from training.interior import Lining, affine, relax, rotation, scaling
 from training.rig import IBUG68, JOINTS, PARENTS, joint_regressor, regions, skin_weights
 from training.sources import ShapeLibrary, load_ict
 from training.topology import (
     EYE_SEGMENTS,
     IRIS_RING,
     Part,
+    barycentric,
     disk_rings,
     eyeball,
+    flip,
     gums_half,
     join,
     skin_half,
@@ -54,9 +58,10 @@ class Mesh:
         component: (V,) index into ``COMPONENTS``.
         mirror: (V,).
         eye_start: First vertex of each eyeball.
+        eye_rim: The skin's vertices around each eye opening, in order.
     """
 
-    def __init__(self, ict: ShapeLibrary, *, skin_goal: int = 1500, gums_goal: int = 160, tooth_triangles: int = 90):
+    def __init__(self, ict: ShapeLibrary, *, skin_goal: int = 1500, gums_goal: int = 200, tooth_triangles: int = 90):
         skin_triangles = ict.triangles[(ict.part[ict.triangles] == "skin").all(1)]
         half = skin_half(flatten_skin(ict.vertices, skin_triangles), skin_goal)
         if half.uv is None:
@@ -92,21 +97,22 @@ class Mesh:
                 components.append(COMPONENTS.index(name))
                 lookup = np.concatenate([loop, count + np.arange(m)])
                 extra_quads.append(lookup[bag.quads])
-                atlas.add(disk_uv(ring_uv, slot), bag.quads)
+                atlas.add(disk_uv(ring_uv * [-1, 1], slot), bag.quads)
                 count += m
             else:
                 other = Part(ict.mirror[bag.corners], bag.weights, bag.quads)
                 for side, piece, first in (("left", bag, count), ("right", other, count + m)):
                     rim = loop if side == "left" else skin_mirror[loop]
                     lookup = np.concatenate([rim, first + np.arange(m)])
-                    quads = bag.quads if side == "left" else bag.quads[:, [1, 0, 3, 2]]
+                    quads = bag.quads if side == "left" else flip(bag.quads)
                     parts.append(piece)
                     components.append(COMPONENTS.index(name))
                     extra_quads.append(lookup[quads])
-                    atlas.add(disk_uv(ring_uv * ([1, 1] if side == "left" else [-1, 1]), slot + (side == "right")), quads)
+                    atlas.add(disk_uv(ring_uv * ([-1, 1] if side == "left" else [1, 1]), slot + (side == "right")), quads)
                 mirrors += [count + m + np.arange(m), count + np.arange(m)]
                 count += 2 * m
         self.eye_start = {}
+        self.eye_rim = {"eye_left": socket, "eye_right": skin_mirror[socket]}
         eyes = {name: eyeball(ict, name) for name in ("eye_left", "eye_right")}
         m = len(eyes["eye_left"].corners)
         for slot, name in enumerate(eyes):
@@ -121,11 +127,12 @@ class Mesh:
         gums, gums_mirror = weld_mirror(gums_half(ict, gums_goal), ict)
         teeth, teeth_mirror = weld_mirror(teeth_half(ict, tooth_triangles), ict)
         inner, (_, teeth_at) = join([gums, teeth])
-        uv, uv_quads, inner_quads = boxed_uv(inner.points(ict.vertices), inner.quads)
+        inner_mirror = np.concatenate([gums_mirror, teeth_mirror + teeth_at])
+        uv, uv_quads, inner_quads = boxed_uv(inner.points(ict.vertices), inner.quads, inner_mirror)
         atlas.add(uv, uv_quads)
         parts += [gums, teeth]
         components += [COMPONENTS.index("gums"), COMPONENTS.index("teeth")]
-        mirrors += [gums_mirror + count, teeth_mirror + teeth_at + count]
+        mirrors.append(inner_mirror + count)
         extra_quads.append(inner_quads + count)
         self.corners = np.concatenate([p.corners for p in parts])
         self.weights = np.concatenate([p.weights for p in parts])
@@ -174,10 +181,10 @@ def _eye_uv(eye: Part, slot: int) -> tuple[Array, Index]:
         raise ValueError("the eyeball has no layout")
     uv, quads = eye.uv, eye.quads.copy()
     pole = len(uv) - 1
-    at = np.argwhere(quads == pole)
-    neighbours = uv[quads[at[:, 0], (at[:, 1] + 2) % 4]]
-    quads[at[:, 0], at[:, 1]] = pole + np.arange(len(at))
-    return disk_uv(np.concatenate([uv[:-1], _unit(neighbours)]), slot), quads
+    cap = np.flatnonzero((quads == pole).any(1))
+    ring = np.array([[c for c in row if c != pole] for row in quads[cap]])
+    quads[cap] = np.where(quads[cap] == pole, pole + np.arange(len(cap))[:, None], quads[cap])
+    return disk_uv(np.concatenate([uv[:-1], _unit(uv[ring].mean(1))]), slot), quads
 
 
 def _iris_landmarks(mesh: Mesh) -> tuple[Index, Array]:
@@ -197,7 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--heads", type=Path, required=True, help="folder with the shape libraries")
     parser.add_argument("--landmarks", type=Path, required=True, help="npz: points (468, 3) on the mean, spread (468,)")
-    parser.add_argument("--modes", type=int, default=100)
+    parser.add_argument("--modes", type=int, default=95)
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     ict = load_ict(args.heads)
@@ -208,35 +215,57 @@ def main() -> None:
     component = mesh.component
     gums, teeth = component == COMPONENTS.index("gums"), component == COMPONENTS.index("teeth")
     expressions = {n: mesh.carry(e).astype(np.float32) for n, e in ict.expressions.items()}
+    identity = mesh.carry(ict.identity).astype(np.float32)
     lower = np.linalg.norm(expressions["jawOpen"], axis=1) > 3
     gap = np.linalg.norm(mean[gums, None] - mean[None, teeth & lower], axis=2).min(1)
-    tongue = np.flatnonzero(gums)[(gap > 6) & lower[gums] & (np.abs(mean[gums, 0]) < 19) & (mean[gums, 1] > -43)]
-    component[tongue] = COMPONENTS.index("tongue")
+    inside_arch = lower[gums] & (np.abs(mean[gums, 0]) < 20) & (mean[gums, 1] > -43)
+    component[np.flatnonzero(gums)[(gap > 5) & inside_arch]] = COMPONENTS.index("tongue")
+    joins_tongue = np.zeros(len(mean), bool)
+    joins_tongue[np.flatnonzero(gums)[(gap > 2) & lower[gums]]] = True
     part = {n: component == i for i, n in enumerate(COMPONENTS)}
+
+    links = edges(triangles)
+    lined = part["mouth"] | part["eye_socket"]
+    mean = relax(mean, links, lined, 12)
+    lining = Lining(links, lined)
+    bite = part["teeth"] | part["gums"] | part["tongue"]
+    for mode in identity:
+        mode[bite] = affine(mean[bite], mode[bite])
+        for eye in ("eye_left", "eye_right"):
+            mode[part[eye]] = scaling(mean[part[eye]], mode[part[eye]])
+        mode[:] = lining.fill(mode.astype(np.float64))
+    rings = {n: s + 1 + _EQUATOR_RING * EYE_SEGMENTS + np.arange(EYE_SEGMENTS) for n, s in mesh.eye_start.items()}
+    for name, shape in expressions.items():
+        for eye in ("eye_left", "eye_right"):
+            shape[part[eye]] = rotation(mean[part[eye]], shape[part[eye]], mean[rings[eye]].mean(0))
+        for hard in (part["teeth"] & lower, part["teeth"] & ~lower):
+            shape[hard] = rotation(mean[hard], shape[hard], mean[hard].mean(0))
+        if name.startswith("eye"):
+            eye = "eye_left" if name.endswith("_L") else "eye_right"
+            centre = mean[rings[eye]].mean(0)
+            lids = np.flatnonzero(part["skin"] & (np.linalg.norm(mean - centre, axis=1) < 19))
+            if name.startswith("eyeBlink"):
+                close_lids(mean, shape, mesh.eye_rim[eye], links)
+            clear_eyeball(mean, shape, lids, triangles[part[eye][triangles].all(1)], centre)
 
     weight = vertex_areas(mean, triangles) * np.where(part["skin"], 1.0, 0.02)
     weight *= np.where((mean[:, 2] > 20) & (mean[:, 1] > -85), 1.0, 0.15)
-    modes = principal_modes([(mesh.carry(ict.identity).astype(np.float32), 1.0)], weight, args.modes)
-    shapes = blendshapes(expressions, mean, part["tongue"])
+    modes = principal_modes([(identity, 1.0)], weight, args.modes)
+    shapes = blendshapes(expressions, draw_tongue_out(mean, links, part["tongue"], joins_tongue))
 
     with np.load(args.landmarks) as z:
         points, spread = z["points"].astype(np.float64), z["spread"].astype(np.float64)
     skin_triangles = triangles[part["skin"][triangles].all(1)]
     _, face, closest = igl.point_mesh_squared_distance(points, mean, skin_triangles)
     corners = skin_triangles[face]
-    bary = np.clip(
-        igl.barycentric_coordinates(closest, *(np.asfortranarray(mean[corners[:, k]]) for k in range(3))), 0, 1
-    )
+    bary = barycentric(closest, mean, corners)
     iris_corners, iris_weights = _iris_landmarks(mesh)
     corners = np.concatenate([corners, iris_corners])
-    bary = np.concatenate([bary / bary.sum(1, keepdims=True), iris_weights])
+    bary = np.concatenate([bary, iris_weights])
     landmarks = np.einsum("lkc,lk->lc", mean[corners], bary)
     skin = np.flatnonzero(part["skin"])
     now7 = [int(skin[np.linalg.norm(mean[skin] - ict.vertices[v], axis=1).argmin()]) for v in _NOW7_ICT]
 
-    rings = {
-        n: s + 1 + _EQUATOR_RING * EYE_SEGMENTS + np.arange(EYE_SEGMENTS) for n, s in mesh.eye_start.items()
-    }
     regressor = joint_regressor(mean, part, rings)
     jaw_open = expressions["jawOpen"]
     skinning = skin_weights(mean, part, regressor @ mean, jaw_open, ~lower)

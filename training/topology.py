@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from maquette.geometry.raster import Scene
 from maquette.geometry.surface import boundary_edges, edges
 from training.flattening import Flattening, boundary_loops
+from training.interior import relax
 from training.sources import ShapeLibrary
 
 Array = NDArray[np.float64]
@@ -72,32 +73,71 @@ def mesh_half(layout: Array, triangles: Index, source: Index, fixed: Index, vert
     )
     q = quads.astype(np.int64)
     p = vertices.astype(np.float64)
-    if np.ptp(layout[:, 2]) == 0:
+    flat = np.ptp(layout[:, 2]) == 0
+    if flat:
         p[:, 2] = layout[0, 2]
+    rims = _place_rims(p, q, layout, triangles, fixed)
+    if flat:
+        inner = np.ones(len(p), bool)
+        inner[[v for v, *_ in rims]] = False
+        p = relax(p, edges(np.concatenate([q[:, :3], q[:, [0, 2, 3]]])), inner, 2)
     _, face, closest = igl.point_mesh_squared_distance(p, layout, triangles)
-    tri = triangles[face]
-    weights = np.clip(igl.barycentric_coordinates(closest, *(np.asfortranarray(layout[tri[:, k]]) for k in range(3))), 0, 1)
-    weights /= weights.sum(1, keepdims=True)
-    corners = tri.copy()
-    rim = np.unique(boundary_edges(np.concatenate([q[:, :3], q[:, [0, 2, 3]]])))
-    border = boundary_edges(triangles)
-    a, b = layout[border[:, 0]], layout[border[:, 1]]
-    ab = b - a
-    t = np.clip(((p[rim, None] - a) * ab).sum(2) / (ab**2).sum(1), 0, 1)
-    gap = np.linalg.norm(a + t[..., None] * ab - p[rim, None], axis=2)
-    best = gap.argmin(1)
-    s = t[np.arange(len(rim)), best]
-    corners[rim] = np.stack([border[best, 0], border[best, 1], border[best, 0]], 1)
-    weights[rim] = np.stack([1 - s, s, 0 * s], 1)
-    taken: set[int] = set()
-    for vertex in fixed:
-        order = np.argsort(np.linalg.norm(p[rim] - layout[vertex], axis=1))
-        nearest = next(int(rim[i]) for i in order if int(rim[i]) not in taken)
-        taken.add(nearest)
-        corners[nearest] = vertex
-        weights[nearest] = (1, 0, 0)
+    corners = triangles[face].copy()
+    weights = barycentric(closest, layout, corners)
+    for vertex, start, end, t in rims:
+        corners[vertex] = (start, end, start)
+        weights[vertex] = (1 - t, t, 0)
     moved = np.einsum("nkc,nk->nc", layout[corners], weights)
     return Part(source[corners], weights, q, moved[:, :2])
+
+
+def barycentric(points: Array, vertices: Array, triangles: Index) -> Array:
+    """(N, 3) weights of points that lie on their triangles (N, 3), clipped to these."""
+    ends = (np.asfortranarray(vertices[triangles[:, k]]) for k in range(3))
+    w = np.clip(igl.barycentric_coordinates(np.asfortranarray(points), *ends), 0, 1)
+    return np.asarray(w / w.sum(1, keepdims=True), np.float64)
+
+
+def _place_rims(
+    p: Array, quads: Index, layout: Array, triangles: Index, fixed: Index
+) -> list[tuple[int, int, int, float]]:
+    """Put the rims of a new mesh onto those of the layout, evenly and in order; moves ``p``.
+
+    Returns:
+        Per rim vertex: itself, the ends of the layout's boundary edge that carries it, and where on it (0 to 1).
+    """
+    out = []
+    loops = boundary_loops(triangles)
+    for rim in boundary_loops(np.concatenate([quads[:, :3], quads[:, [0, 2, 3]]])):
+        gaps = [np.linalg.norm(p[rim, None] - layout[loop], axis=2).min(1).mean() for loop in loops]
+        loop = loops[int(np.argmin(gaps))]
+        a, b = layout[loop], layout[np.roll(loop, -1)]
+        length = np.linalg.norm(b - a, axis=1)
+        start = np.cumsum(length) - length
+        total = length.sum()
+        t = np.clip(((p[rim, None] - a) * (b - a)).sum(2) / length**2, 0, 1)
+        edge = np.linalg.norm(a + t[..., None] * (b - a) - p[rim, None], axis=2).argmin(1)
+        s = start[edge] + t[np.arange(len(rim)), edge] * length[edge]
+        step = (np.diff(s, append=s[0]) + total / 2) % total - total / 2
+        s = s[0] + np.r_[0, np.cumsum(step[:-1])]  # unwrapped, once around
+        pinned = np.zeros(len(rim), bool)
+        for vertex in fixed[np.isin(fixed, loop)]:
+            at = start[np.flatnonzero(loop == vertex)[0]]
+            i = int(np.abs((s - at + total / 2) % total - total / 2 + 1e9 * pinned).argmin())
+            s[i] += (at - s[i] + total / 2) % total - total / 2
+            pinned[i] = True
+        for _ in range(12):
+            mean = (np.r_[s[-1] - total, s[:-1]] + np.r_[s[1:], s[0] + total]) / 2
+            s = np.where(pinned, s, 0.5 * s + 0.5 * mean)
+        if (np.diff(s, append=s[0] + total) <= 0).any():
+            raise ValueError("a rim folds over itself")
+        place = s % total
+        edge = np.clip(np.searchsorted(start, place, side="right") - 1, 0, len(loop) - 1)
+        t_edge = np.clip((place - start[edge]) / length[edge], 0, 1)
+        p[rim] = a[edge] + t_edge[:, None] * (b - a)[edge]
+        for v, e, f in zip(rim, edge, t_edge, strict=True):
+            out.append((int(v), int(loop[e]), int(loop[(e + 1) % len(loop)]), float(f)))
+    return out
 
 
 def skin_half(flat: Flattening, vertex_goal: int) -> Part:
@@ -132,9 +172,7 @@ def weld_mirror(half: Part, library: ShapeLibrary) -> tuple[Part, Index]:
     sided = np.flatnonzero(~single)
     corners = np.concatenate([half.corners, library.mirror[half.corners[sided]]])
     weights = np.concatenate([half.weights, half.weights[sided]])
-    mirrored = twin[half.quads][:, [1, 0, 3, 2]]
-    real = half.quads[:, 2] != half.quads[:, 3]
-    mirrored[~real] = twin[half.quads[~real]][:, [1, 0, 2, 2]]
+    mirrored = flip(twin[half.quads])
     uv = None if half.uv is None else np.concatenate([half.uv, half.uv[sided] * [-1, 1]])
     mirror = np.concatenate([twin, sided])
     return Part(corners, weights, np.concatenate([half.quads, mirrored]), uv), mirror
@@ -177,9 +215,7 @@ def disk_rings(library: ShapeLibrary, triangles: Index, loop: Part, rings: int) 
 
     def locate(p: Array) -> tuple[Index, Array]:
         _, face, c = igl.point_mesh_squared_distance(np.c_[p, np.zeros(len(p))], flat, tri)
-        w = igl.barycentric_coordinates(c, *(np.asfortranarray(flat[tri[face, k]]) for k in range(3)))
-        w = np.clip(w, 0, 1)
-        return tri[face], w / w.sum(1, keepdims=True)
+        return tri[face], barycentric(c, flat, tri[face])
 
     # Radii that space the rings evenly along the surface, averaged over the directions.
     fine = np.concatenate([np.linspace(1, 0.1, 60), np.geomspace(0.1, 1e-3, 60)[1:], [0.0]])
@@ -229,11 +265,11 @@ def eyeball(library: ShapeLibrary, name: str) -> Part:
     quads = [np.stack([layers[:-1], layers[1:], following[1:], following[:-1]], -1).reshape(-1, 4)]
     i = np.arange(0, m, 2)
     quads.append(np.stack([layers[0][i], layers[0][(i + 1) % m], layers[0][(i + 2) % m], np.zeros(len(i), int)], 1))
-    last = np.full(len(i), k * m + 1)
-    quads.append(np.stack([layers[-1][(i + 2) % m], layers[-1][(i + 1) % m], layers[-1][i], last], 1))
+    last = np.full(m, k * m + 1)
+    quads.append(np.stack([following[-1], layers[-1], last, last], 1))
     q = np.concatenate(quads)
     if sign < 0:
-        q = q[:, ::-1]
+        q = flip(q)
     # Most of the map for the front, where the iris is.
     radius = np.r_[0, np.repeat((np.array(_EYE_RINGS) / 180) ** 0.62, m), 1]
     spin = np.r_[0, np.tile(around[0], k), 0]
@@ -281,12 +317,16 @@ def teeth_half(library: ShapeLibrary, triangles_each: int) -> Part:
         p = np.asarray(mesh.vertices)
         _, face, c = igl.point_mesh_squared_distance(p, library.vertices[used], local.reshape(-1, 3))
         t = own[face]
-        w = np.clip(
-            igl.barycentric_coordinates(c, *(np.asfortranarray(library.vertices[t[:, k]]) for k in range(3))), 0, 1
-        )
+        w = barycentric(c, library.vertices, t)
         q = np.asarray(mesh.triangles).astype(np.int64)
-        parts.append(Part(t, w / w.sum(1, keepdims=True), np.c_[q, q[:, 2]]))
+        parts.append(Part(t, w, np.c_[q, q[:, 2]]))
     return join(parts)[0]
+
+
+def flip(quads: Index) -> Index:
+    """Turn quads over, keeping the diagonal that the loader cuts them along."""
+    real = quads[:, 2] != quads[:, 3]
+    return np.where(real[:, None], quads[:, [0, 3, 2, 1]], quads[:, [0, 2, 1, 1]])
 
 
 def join(parts: list[Part]) -> tuple[Part, list[int]]:

@@ -15,6 +15,7 @@ from maquette.errors import ModelFileInvalid
 from maquette.types import Bool, Float32, Int32, UInt8
 
 FORMAT = "maquette-head-model/1"
+_COARSEST_STEP = 0.03  # mm: small triangles around the pupils must not turn over
 DEFAULT_FILE = Path(__file__).parent / "data" / "head.npz"
 
 ARKIT_NAMES: tuple[str, ...] = (
@@ -158,15 +159,20 @@ def pack(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> Non
     Args:
         path: File to write.
         meta: JSON-serialisable header.
-        arrays: float32 ``(K, ...)`` arrays whose name ends in ``_modes`` are stored as int8 with a scale per mode;
-            bool arrays as bits; the rest as they are.
+        arrays: float32 ``(K, ...)`` arrays in mm whose name ends in ``_modes`` are stored as int8 with a scale per
+            mode, or as int16 where int8 steps would be over 0.03 mm; bool arrays as bits; the rest as they are.
     """
     out: dict[str, np.ndarray] = {}
     for key, value in arrays.items():
         if key.endswith("_modes"):
-            scale = np.maximum(np.abs(value).reshape(len(value), -1).max(1), 1e-9) / 127
-            out[key] = np.rint(value / scale.reshape(-1, *[1] * (value.ndim - 1))).astype(np.int8)
-            out[key + "_scale"] = scale.astype(np.float32)
+            peak = np.maximum(np.abs(value).reshape(len(value), -1).max(1), 1e-9)
+            wide = peak / 127 > _COARSEST_STEP
+            scale = (peak / np.where(wide, 32767, 127)).astype(np.float32)
+            steps = np.rint(value / scale.reshape(-1, *[1] * (value.ndim - 1)))
+            out[key] = steps[~wide].astype(np.int8)
+            out[key + "_wide"] = steps[wide].astype(np.int16)
+            out[key + "_scale"] = scale
+            out[key + "_is_wide"] = wide.astype(np.uint8)
         elif value.dtype == bool:
             out[key + "_bits"] = np.packbits(value, axis=-1)
         else:
@@ -201,8 +207,10 @@ def unpack(path: Path, expected_format: str) -> tuple[dict[str, Any], dict[str, 
         found = meta.get("format") if isinstance(meta, dict) else None
         raise ModelFileInvalid(f"{path}: expected format {expected_format}, found {found}")
     for key in [k for k in raw if k.endswith("_modes")]:
-        scale = raw.pop(key + "_scale")
-        raw[key] = raw[key].astype(np.float32) * scale.reshape(-1, *[1] * (raw[key].ndim - 1))
+        scale, wide = raw.pop(key + "_scale"), raw.pop(key + "_is_wide").astype(bool)
+        modes = np.empty((len(scale), *raw[key].shape[1:]), np.float32)
+        modes[~wide], modes[wide] = raw[key], raw.pop(key + "_wide")
+        raw[key] = modes * scale.reshape(-1, *[1] * (modes.ndim - 1))
     return meta, raw, hashlib.sha256(data).hexdigest()
 
 

@@ -1,0 +1,86 @@
+"""A series of pictures: their records, made by several processes, and their contact sheet."""
+
+import multiprocessing
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from maquette.headmodel import load_head_model
+from training.pictures import records
+from training.pictures.evidence import load_witness
+from training.pictures.records import Records
+from training.pictures.shot import project
+from training.pictures.studio import Studio
+
+
+def take(seed: int, first: int, count: int, home: Path | None, output: Path, show: bool) -> None:
+    """Make pictures ``first`` to ``first + count`` of a seed and write their records."""
+    cv2.setNumThreads(1)
+    model = load_head_model()
+    studio, witness = Studio(model), load_witness(home)
+    rows = []
+    numbers = range(first, first + count)
+    for number in track(numbers, description="Pictures") if show else numbers:
+        picture = studio.take(seed, number)
+        camera = picture.camera
+        truth = project(camera, model.landmarks(picture.subject.vertices))
+        seen = witness(picture.pixels, truth)
+        if seen is None:
+            continue
+        rows.append(
+            Records(
+                seen.refined[None],
+                seen.plain[None],
+                truth[None].astype(np.float32),
+                picture.subject.identity[None],
+                picture.subject.expression[None],
+                camera.rotation[None].astype(np.float32),
+                camera.translation[None].astype(np.float32),
+                np.array([camera.focal], np.float32),
+                camera.centre[None].astype(np.float32),
+                np.array([seen.score], np.float32),
+                np.array([[seed, number]]),
+            )
+        )
+    records.save(output, records.join(rows), model.sha256)
+
+
+def sheet(seed: int, count: int, path: Path) -> None:
+    """Write a contact sheet of the first pictures of a seed."""
+    cv2.setNumThreads(1)
+    studio = Studio(load_head_model())
+    tiles = [studio.take(seed, k).pixels for k in track(range(count), description="Sheet")]
+    columns = max(1, round((count * 1.5) ** 0.5))
+    tiles += [np.zeros_like(tiles[0])] * (-count % columns)
+    rows = [np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)]
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+
+
+def make(seed: int, count: int, jobs: int, home: Path | None, output: Path) -> Records:
+    """Make the records of a seed's first pictures in several processes, and write them.
+
+    Raises:
+        RuntimeError: A process failed.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        bounds = [count * k // jobs for k in range(jobs + 1)]
+        parts = [Path(folder) / f"{k}.npz" for k in range(jobs)]
+        workers = [
+            context.Process(target=take, args=(seed, a, b - a, home, part, a == 0))
+            for a, b, part in zip(bounds, bounds[1:], parts, strict=False)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if any(worker.exitcode for worker in workers):
+            raise RuntimeError(f"expected {jobs} processes to end well, got exit codes {[w.exitcode for w in workers]}")
+        digest = load_head_model().sha256
+        everything = records.join([records.load(p, digest) for p in parts])
+    records.save(output, everything, digest)
+    return everything
