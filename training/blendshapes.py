@@ -4,10 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maquette.geometry.raster import Scene
+from maquette.geometry.transform import rotation_x, rotation_y
 from maquette.headmodel import ARKIT_NAMES
 from training.interior import Lining, grow
 
 Float = NDArray[np.float32]
+
+GAZE_DEGREES = {"Up": 25.0, "Down": 28.0, "In": 32.0, "Out": 32.0}
+"""How far a full ``eyeLook`` blendshape turns the eyeball."""
 
 # ARKit names that ICT-FaceKit keeps as a left and a right half.
 _JOINED = {"browInnerUp": ("browInnerUp_L", "browInnerUp_R"), "cheekPuff": ("cheekPuff_L", "cheekPuff_R")}
@@ -124,3 +128,22 @@ def close_lids(mean: NDArray[np.float64], shape: Float, rim: NDArray[np.int64], 
     around[rim] = True
     band = grow(around, edges, 6) & ~around
     shape += Lining(edges, band).fill(move).astype(np.float32)
+
+
+def turn_eyeball(mean: NDArray[np.float64], centre: NDArray[np.float64], name: str) -> Float:
+    """(V, 3) mm displacement of an eyeball's vertices by a full ``eyeLook`` blendshape; the library moves only the lids.
+
+    Args:
+        mean: (V, 3) mm, the eyeball's vertices.
+        centre: (3,) mm.
+        name: ``eyeLook{Up,Down,In,Out}_{L,R}``.
+    """
+    left = 1 if name.endswith("_L") else -1
+    turn = {
+        "Up": rotation_x(-GAZE_DEGREES["Up"]),
+        "Down": rotation_x(GAZE_DEGREES["Down"]),
+        "In": rotation_y(-left * GAZE_DEGREES["In"]),
+        "Out": rotation_y(left * GAZE_DEGREES["Out"]),
+    }[name.removeprefix("eyeLook")[:-2]]
+    arm = mean - centre
+    return np.asarray(arm @ turn.T - arm, np.float32)

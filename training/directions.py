@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from maquette.geometry.surface import edges
 from training.identity import vertex_areas
@@ -34,9 +35,6 @@ TARGETS: dict[str, dict[str, float]] = {
     "weight": {"weight": 1.0, "head-fat|incr": 1.0},
     "gender": {"gender": 1.0},
     "muscle": {"muscle": 1.0},
-    "african": {"race_african": 1.0},
-    "asian": {"race_asian": 1.0},
-    "caucasian": {"race_caucasian": 1.0},
     "head_width": {"head-scale-horiz|incr": 1.0},
     "head_depth": {"head-scale-depth|incr": 1.0},
     "head_height": {"head-scale-vert|incr": 1.0},
@@ -47,9 +45,7 @@ TARGETS: dict[str, dict[str, float]] = {
     "brow_height": {"eyebrows-trans|up": 1.0},
     "brow_forward": {"eyebrows-trans|forward": 1.0},
     "eye_size": {"l-eye-scale|incr": 1.0, "r-eye-scale|incr": 1.0},
-    "eye_opening": {
-        f"{side}-eye-height{k}|incr": 1.0 for side in "lr" for k in (1, 2, 3)
-    },
+    "eye_opening": {f"{side}-eye-height{k}|incr": 1.0 for side in "lr" for k in (1, 2, 3)},
     "eye_distance": {"l-eye-trans|out": 1.0, "r-eye-trans|out": 1.0},
     "nose_width": {"nose-scale-horiz|incr": 1.0, "nose-nostrils-width|incr": 1.0},
     "nose_length": {"nose-scale-vert|incr": 1.0},
@@ -58,9 +54,7 @@ TARGETS: dict[str, dict[str, float]] = {
     "nose_tip_up": {"nose-point|up": 1.0},
     "mouth_width": {"mouth-scale-horiz|incr": 1.0},
     "mouth_height": {"mouth-trans|up": 1.0},
-    "lip_fullness": {
-        f"mouth-{lip}lip-{what}|incr": 1.0 for lip in ("upper", "lower") for what in ("height", "volume")
-    },
+    "lip_fullness": {f"mouth-{lip}lip-{what}|incr": 1.0 for lip in ("upper", "lower") for what in ("height", "volume")},
     "chin_forward": {"chin-prominent|incr": 1.0},
     "chin_height": {"chin-height|incr": 1.0},
     "jaw_width": {"chin-bones|incr": 1.0, "chin-width|incr": 1.0},
@@ -149,11 +143,97 @@ def gnm_modes(template: Template, heads: Path) -> Float:
     fields = source.identity.astype(np.float64)
     out = spread(template, registration.carry_fields(fields), registration.matched, _SCAN_SMOOTHING).astype(np.float64)
     turned = fields @ (registration.scale * registration.rotation.T)
-    place = cKDTreeParts(template)
-    for members, side in place.eyes:
-        name = f"{side}_eye"
-        own = source.part == name
+    for side in ("left", "right"):
+        own, members = source.part == f"{side}_eye", template.part[f"eye_{side}"]
         out[:, members] = _ball_motion(registration.aligned[own], turned[:, own], template.points[members])
     own = np.isin(source.part, ["upper_teeth_and_gums", "lower_teeth_and_gums", "tongue"])
-    out[:, place.inner] = _affine_motion(registration.aligned[own], turned[:, own], template.points[place.inner])
+    inner = template.part["teeth"] | template.part["gums"] | template.part["tongue"]
+    out[:, inner] = _affine_motion(registration.aligned[own], turned[:, own], template.points[inner])
     return out.astype(np.float32)
+
+
+def spread(template: Template, skin: Array, trusted: NDArray[np.bool_], smoothing: float) -> Float:
+    """Smooth displacements of the skin and continue them over the whole model.
+
+    On the mesh of skin, mouth and sockets the result minimises ``|d - d₀|²`` over the trusted vertices plus
+    ``smoothing |D d|²`` with D each vertex minus the mean of its neighbours. The other parts follow the skin vertices
+    near them.
+
+    Args:
+        template: The model.
+        skin: (K, N, 3) mm at ``template.skin_vertices``.
+        trusted: (N,) which of them to believe.
+        smoothing: Weight.
+
+    Returns:
+        (K, V, 3) mm.
+    """
+    count = len(template.points)
+    outer = np.zeros(count, bool)
+    outer[np.unique(template.triangles[template.part["skin"][template.triangles].any(1)])] = True
+    for name in ("mouth", "eye_socket"):
+        outer |= template.part.get(name, False)
+    at = np.flatnonzero(outer)
+    local = np.full(count, -1)
+    local[at] = np.arange(len(at))
+    e = local[edges(template.triangles[outer[template.triangles].all(1)])]
+    ones = np.ones(2 * len(e))
+    shape = (len(at), len(at))
+    a = sp.coo_matrix((ones, (np.r_[e[:, 0], e[:, 1]], np.r_[e[:, 1], e[:, 0]])), shape=shape).tocsr()
+    degree = np.maximum(np.asarray(a.sum(1)).ravel(), 1)
+    difference = sp.eye(len(at)) - sp.diags(1 / degree) @ a
+    weight = np.zeros(len(at))
+    weight[local[template.skin_vertices]] = trusted
+    right = np.zeros((len(at), 3 * len(skin)))
+    right[local[template.skin_vertices]] = (skin * trusted[:, None]).transpose(1, 0, 2).reshape(skin.shape[1], -1)
+    # A membrane carries the field over what is not trusted; without it, D alone would let borders drift.
+    untrusted = sp.diags((weight == 0).astype(float))
+    system = sp.diags(weight) + smoothing * difference.T @ difference + difference.T @ untrusted @ difference
+    solved = spl.splu((system + 1e-9 * sp.eye(len(at))).tocsc()).solve(right)
+    out = np.zeros((len(skin), count, 3))
+    out[:, at] = solved.reshape(len(at), len(skin), 3).transpose(1, 0, 2)
+    rest = np.flatnonzero(~outer)
+    if len(rest):
+        gap, near = cKDTree(template.points[at]).query(template.points[rest], k=24)
+        share = np.exp(-((gap / gap.mean(1, keepdims=True)) ** 2))
+        share /= share.sum(1, keepdims=True)
+        out[:, rest] = np.einsum("krnc,rn->krc", out[:, at][:, near], share)
+    return out.astype(np.float32)
+
+
+def _ball_motion(source: Array, fields: Array, points: Array) -> Array:
+    """Translation and scaling of a ball by displacement fields: (K, N, 3) at some points.
+
+    Args:
+        source: (M, 3) mm.
+        fields: (K, M, 3) mm there.
+        points: (N, 3) mm.
+    """
+    arm = source - source.mean(0)
+    move = fields.mean(1)
+    growth = np.einsum("kmc,mc->k", fields - move[:, None], arm) / (arm**2).sum()
+    return np.asarray(move[:, None] + growth[:, None, None] * (points - points.mean(0)), np.float64)
+
+
+def _affine_motion(source: Array, fields: Array, points: Array) -> Array:
+    """Least-squares affine motion by displacement fields: (K, N, 3) at some points; shapes as in ``_ball_motion``."""
+    design = np.c_[source - source.mean(0), np.ones(len(source))]
+    solution = np.linalg.lstsq(design, fields.transpose(1, 0, 2).reshape(len(source), -1), rcond=None)[0]
+    moved = np.c_[points - source.mean(0), np.ones(len(points))] @ solution
+    return np.asarray(moved.reshape(len(points), len(fields), 3).transpose(1, 0, 2), np.float64)
+
+
+def _rigid_motions(points: Array) -> Array:
+    """(6, N, 3) translations and small rotations of points."""
+    centred = points - points.mean(0)
+    turns = [np.cross(axis, centred) for axis in np.eye(3)]
+    return np.stack([np.broadcast_to(axis, points.shape) for axis in np.eye(3)] + turns)
+
+
+def _without(fields: Array, motions: Array, weight: Array) -> Array:
+    """Fields (K, N, 3) less their least-squares share of some motions."""
+    root = np.sqrt(weight)[None, :, None]
+    basis = (motions * root).reshape(len(motions), -1)
+    flat = (fields * root).reshape(len(fields), -1)
+    share = np.linalg.solve(basis @ basis.T, basis @ flat.T)
+    return np.asarray(fields - np.tensordot(share.T, motions, 1), np.float64)

@@ -14,6 +14,7 @@ from rich.progress import track
 from maquette.geometry.raster import Scene
 from maquette.geometry.surface import vertex_normals
 from maquette.headmodel import HeadModel, load_head_model
+from maquette.headmodel.model import DEFAULT_FILE
 from maquette.types import Camera, Float64
 from services.detector.topology import ATTENTION_LIPS, MESH_LANDMARKS, MIRROR
 from training.pictures.evidence import Witness, load_witness
@@ -113,11 +114,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", "--count", type=int, default=300)
     parser.add_argument("-s", "--seed", type=int, default=7)
+    parser.add_argument("--model", type=Path, default=DEFAULT_FILE, help="head model, if not the shipped one")
     parser.add_argument("--home", type=Path, help="folder of the landmark networks, if not the usual one")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    model = load_head_model()
+    model = load_head_model(args.model)
     points, spread = embed(model, *gather(Studio(model), load_witness(args.home), args.count, args.seed))
     np.savez(args.output, points=points, spread=spread)
     moved = np.linalg.norm(points - model.landmarks(model.mean)[:MESH_LANDMARKS], axis=1)

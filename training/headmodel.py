@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from maquette.geometry.surface import edges
 from maquette.headmodel.model import FORMAT, pack
 from training.atlas import Atlas, boxed_uv, disk_uv, skin_uv
-from training.blendshapes import blendshapes, clear_eyeball, close_lids, draw_tongue_out
+from training.blendshapes import GAZE_DEGREES, blendshapes, clear_eyeball, close_lids, draw_tongue_out, turn_eyeball
 from training.flattening import boundary_loops, flatten_skin
 from training.identity import principal_modes, vertex_areas
 from training.interior import Lining, affine, relax, rotation, scaling
@@ -243,6 +243,8 @@ def main() -> None:
         if name.startswith("eye"):
             eye = "eye_left" if name.endswith("_L") else "eye_right"
             centre = mean[rings[eye]].mean(0)
+            if name.startswith("eyeLook"):
+                shape[part[eye]] = turn_eyeball(mean[part[eye]], centre, name)
             lids = np.flatnonzero(part["skin"] & (np.linalg.norm(mean - centre, axis=1) < 19))
             if name.startswith("eyeBlink"):
                 close_lids(mean, shape, mesh.eye_rim[eye], links)
@@ -266,7 +268,7 @@ def main() -> None:
     skin = np.flatnonzero(part["skin"])
     now7 = [int(skin[np.linalg.norm(mean[skin] - ict.vertices[v], axis=1).argmin()]) for v in _NOW7_ICT]
 
-    regressor = joint_regressor(mean, part, rings)
+    regressor = joint_regressor(mean, part, rings, mesh.mirror)
     jaw_open = expressions["jawOpen"]
     skinning = skin_weights(mean, part, regressor @ mean, jaw_open, ~lower)
     masks = regions(mean, landmarks, part)
@@ -282,6 +284,7 @@ def main() -> None:
         "region_names": sorted(masks),
         "joint_names": list(JOINTS),
         "direction_names": [],
+        "gaze_degrees": GAZE_DEGREES,
     }
     arrays = {
         "mean": mean.astype(np.float32),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maquette.geometry.transform import fit_similarity
 from maquette.headmodel import HeadModel, load_head_model
+from maquette.headmodel.model import DEFAULT_FILE as MODEL_FILE
 from maquette.headmodel.model import pack
 from maquette.types import Float32, Float64
 from services.detector.topology import MIRROR
@@ -148,9 +149,10 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path, nargs="+", help="files from training.pictures")
+    parser.add_argument("--model", type=Path, default=MODEL_FILE, help="head model, if not the shipped one")
     parser.add_argument("-o", "--output", type=Path, default=DEFAULT_FILE)
     args = parser.parse_args()
-    model = load_head_model()
+    model = load_head_model(args.model)
     train(model, join([load(p, model.sha256) for p in args.pictures]), args.output)
 
 

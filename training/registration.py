@@ -60,16 +60,14 @@ class Template:
     Attributes:
         points: (V, 3) mm, all vertices of the mean.
         triangles: (F, 3) of the whole mesh.
-        skin: (V,) bool.
-        mirror: (V,) the vertex on the other side.
+        part: (V,) bool masks by component name; ``skin``, ``eye_left``, ``eye_right``, ``teeth``, ``gums``, ``tongue``.
         landmark_vertices: (L, 3) corners that carry each MediaPipe landmark (the first 468 are used).
         landmark_weights: (L, 3).
     """
 
     points: Array
     triangles: Index
-    skin: Bool
-    mirror: Index
+    part: dict[str, Bool]
     landmark_vertices: Index
     landmark_weights: Array
 
@@ -79,8 +77,7 @@ class Template:
         return Template(
             model.mean.astype(np.float64),
             model.triangles.astype(np.int64),
-            model.part("skin"),
-            model.mirror.astype(np.int64),
+            {name: model.part(name) for name in model.component_names},
             model.landmark_vertices.astype(np.int64),
             model.landmark_weights.astype(np.float64),
         )
@@ -88,14 +85,14 @@ class Template:
     @cached_property
     def skin_vertices(self) -> Index:
         """(N,) indices of the skin's vertices."""
-        return np.flatnonzero(self.skin)
+        return np.flatnonzero(self.part["skin"])
 
     @cached_property
     def skin_triangles(self) -> Index:
         """(F', 3) triangles of the skin, into ``skin_vertices``."""
         local = np.full(len(self.points), -1)
         local[self.skin_vertices] = np.arange(len(self.skin_vertices))
-        t = self.triangles[self.skin[self.triangles].all(1)]
+        t = self.triangles[self.part["skin"][self.triangles].all(1)]
         return np.asarray(local[t], np.int64)
 
     @cached_property
@@ -390,13 +387,13 @@ def _unit(vectors: Array) -> Array:
 
 # MediaPipe landmarks around the nostrils: on the models they may lie inside or on the rim.
 _NOSTRILS = (
-    20, 59, 60, 75, 79, 99, 166, 218, 219, 237, 238, 239, 240, 241, 242, 250, 289, 290, 305, 309, 328, 392, 438, 439, 457,
-    458, 459, 460, 461, 462,
+    20, 59, 60, 75, 79, 99, 166, 218, 219, 237, 238, 239, 240, 241, 242, 250, 289, 290, 305, 309, 328, 392, 438, 439,
+    457, 458, 459, 460, 461, 462,
 )  # fmt: skip
 
-# Twelve points of the left ear, picked by eye in side views: top, upper back, back, lower back and tip of the rim, where
-# the lobe meets the cheek, tragus, notch below it, root of the rim, back of the concha, root of the antihelix, fold below
-# the top. On the model's mean in mm, because its vertices may be numbered anew; on the others as vertices.
+# Twelve points of the left ear, picked by eye in side views: top, upper back, back, lower back and tip of the rim,
+# where the lobe meets the cheek, tragus, notch below it, root of the rim, back of the concha, root of the antihelix,
+# fold below the top. On the model's mean in mm, because its vertices may be numbered anew; on the others as vertices.
 _EAR = (
     (86.7, 35.6, -0.7), (89.8, 29.6, -12.4), (89.2, 18.2, -15.9), (85.8, 3.7, -13.5), (78.8, -16.2, 4.2),
     (68.2, -19.7, 15.1), (73.0, 7.7, 10.9), (71.2, -1.8, 13.7), (81.1, 30.9, 8.6), (73.2, 8.6, -4.8),

@@ -25,13 +25,16 @@ IBUG68 = [127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 32
           380, 61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87]  # fmt: skip
 
 
-def joint_regressor(mean: Array, part: dict[str, Bool], rings: dict[str, NDArray[np.int64]]) -> Array:
+def joint_regressor(
+    mean: Array, part: dict[str, Bool], rings: dict[str, NDArray[np.int64]], mirror: NDArray[np.int64]
+) -> Array:
     """(J, V) weights of the vertices whose mean is each joint; symmetric.
 
     Args:
         mean: (V, 3) mm.
         part: (V,) masks ``skin``.
         rings: Vertices of each eyeball's equator, by joint name.
+        mirror: (V,) mirror vertex.
     """
     skin = np.flatnonzero(part["skin"])
 
@@ -41,7 +44,7 @@ def joint_regressor(mean: Array, part: dict[str, Bool], rings: dict[str, NDArray
             for sign in (1, -1):
                 near = skin[np.argsort(np.linalg.norm(mean[skin] - np.array(p) * [sign, 1, 1], axis=1))[:8]]
                 row[near] += 1 / (16 * len(points))
-        return row
+        return (row + row[mirror]) / 2
 
     rows = [
         around((0, -105, -72), (0, -115, 30)),

@@ -23,7 +23,8 @@ from training.sources import ShapeLibrary
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-_EYE_RINGS = (6.0, 12.0, 17.0, 22.0, 27.0, 31.0, 38.0, 48.0, 60.0, 75.0, 92.0, 112.0, 135.0, 158.0)
+# Degrees from the gaze axis. On ICT-FaceKit's eyeball the fifth lies 5.85 mm from it: the iris.
+_EYE_RINGS = (4.5, 8.0, 12.0, 16.0, 20.5, 25.0, 32.0, 43.0, 56.0, 72.0, 90.0, 112.0, 135.0, 158.0)
 EYE_SEGMENTS = 24
 IRIS_RING = 4  # index into the rings: the edge of the iris
 PUPIL_RING = 1

@@ -1,6 +1,7 @@
 """Loader of the head model file."""
 
 import hashlib
+import io
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -198,7 +199,7 @@ def unpack(path: Path, expected_format: str) -> tuple[dict[str, Any], dict[str, 
     """
     try:
         data = path.read_bytes()
-        with np.load(path, allow_pickle=False) as z:
+        with np.load(io.BytesIO(data), allow_pickle=False) as z:
             raw = {k: z[k] for k in z.files}
         meta = json.loads(raw.pop("meta").tobytes())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as e:

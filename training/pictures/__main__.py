@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from maquette.headmodel.model import DEFAULT_FILE
 from training.pictures.series import make, sheet
 
 
@@ -13,6 +14,7 @@ def main() -> None:
     parser.add_argument("-n", "--count", type=int, required=True)
     parser.add_argument("-s", "--seed", type=int, default=1)
     parser.add_argument("-j", "--jobs", type=int, default=1)
+    parser.add_argument("--model", type=Path, default=DEFAULT_FILE, help="head model, if not the shipped one")
     parser.add_argument("--home", type=Path, help="folder of the landmark networks, if not the usual one")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet here instead of records")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/pictures.npz"))
@@ -20,9 +22,9 @@ def main() -> None:
     # One core a process: the numerical libraries would otherwise start threads in each.
     os.environ["OMP_NUM_THREADS"] = "1"
     if args.sheet is not None:
-        sheet(args.seed, args.count, args.sheet)
+        sheet(args.seed, args.count, args.model, args.sheet)
         return
-    made = make(args.seed, args.count, args.jobs, args.home, args.output)
+    made = make(args.seed, args.count, args.jobs, args.model, args.home, args.output)
     print(f"{args.output}: {len(made)} faces in {args.count} pictures")
 
 

@@ -47,19 +47,23 @@ def make_canvas(model: HeadModel) -> Canvas:
     lips = model.region("lip_upper") | model.region("lip_lower")
     mouth = rest[lips].mean(0)
     nose = rest[model.region("nose")]
-    chin = model.region("chin") | model.region("jaw")
-    below = model.region("skin") & (y < mouth[1] + 14) & (y > mouth[1] - 75) & (z > 0)
-    lower_face = (chin | model.region("face")) & (y < mouth[1] - 4) | below & chin
-    sideburns = model.region("skin") & (np.abs(x) > 58) & (z > 5) & (z < 45) & (y < 25) & (y > mouth[1] - 40)
-    moustache = model.region("face") & (np.abs(x) < 30) & (y < nose[:, 1].min() + 3) & (y > mouth[1] - 6)
+    skin = model.region("skin")
+    # A beard's upper edge runs from the lobe of the ear down to the corner of the mouth.
+    edge = mouth[1] + 2 + np.clip((np.abs(x) - 22) / 40, 0, 1) ** 1.5 * 28
+    chin = model.landmarks(rest)[152]
+    neck = chin[1] - 8 + 0.35 * np.clip(chin[2] - 12 - z, 0, 80)
+    whiskers = skin & (y < edge) & (y > neck) & (z > 2)
+    sideburns = skin & (np.abs(x) > 60) & (z > 4) & (z < 42) & (y < 25) & (y > mouth[1])
+    bow = nose[:, 1].min() + 1 - 9 * np.clip((np.abs(x) - 8) / 20, 0, 1) ** 2
+    moustache = model.region("face") & (np.abs(x) < 30) & (y < bow) & (y > mouth[1] - 8)
     ears = model.region("ear_left") | model.region("ear_right")
     forehead = model.region("forehead")
     masks = {
         "brows": blur(model.region("brow_left") | model.region("brow_right"), 1),
         "lips": blur(lips, 1),
         "scalp": blur(model.region("scalp") & ~ears, 3),
-        "beard": blur((lower_face | sideburns) & ~lips & ~ears, 5),
-        "moustache": blur(moustache & ~lips, 3),
+        "beard": blur((whiskers | sideburns) & ~lips & ~ears, 4),
+        "moustache": blur(moustache & ~lips, 2),
         "cheeks": blur(model.region("cheek_left") | model.region("cheek_right"), 12),
         "nose": blur(model.region("nose"), 5),
         "ears": blur(ears, 3),

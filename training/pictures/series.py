@@ -16,10 +16,10 @@ from training.pictures.shot import project
 from training.pictures.studio import Studio
 
 
-def take(seed: int, first: int, count: int, home: Path | None, output: Path, show: bool) -> None:
+def take(seed: int, first: int, count: int, model_file: Path, home: Path | None, output: Path, show: bool) -> None:
     """Make pictures ``first`` to ``first + count`` of a seed and write their records."""
     cv2.setNumThreads(1)
-    model = load_head_model()
+    model = load_head_model(model_file)
     studio, witness = Studio(model), load_witness(home)
     rows = []
     numbers = range(first, first + count)
@@ -48,10 +48,10 @@ def take(seed: int, first: int, count: int, home: Path | None, output: Path, sho
     records.save(output, records.join(rows), model.sha256)
 
 
-def sheet(seed: int, count: int, path: Path) -> None:
+def sheet(seed: int, count: int, model_file: Path, path: Path) -> None:
     """Write a contact sheet of the first pictures of a seed."""
     cv2.setNumThreads(1)
-    studio = Studio(load_head_model())
+    studio = Studio(load_head_model(model_file))
     tiles = [studio.take(seed, k).pixels for k in track(range(count), description="Sheet")]
     columns = max(1, round((count * 1.5) ** 0.5))
     tiles += [np.zeros_like(tiles[0])] * (-count % columns)
@@ -59,19 +59,20 @@ def sheet(seed: int, count: int, path: Path) -> None:
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
 
 
-def make(seed: int, count: int, jobs: int, home: Path | None, output: Path) -> Records:
+def make(seed: int, count: int, jobs: int, model_file: Path, home: Path | None, output: Path) -> Records:
     """Make the records of a seed's first pictures in several processes, and write them.
 
     Raises:
         RuntimeError: A process failed.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
+    digest = load_head_model(model_file).sha256
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         bounds = [count * k // jobs for k in range(jobs + 1)]
         parts = [Path(folder) / f"{k}.npz" for k in range(jobs)]
         workers = [
-            context.Process(target=take, args=(seed, a, b - a, home, part, a == 0))
+            context.Process(target=take, args=(seed, a, b - a, model_file, home, part, a == 0))
             for a, b, part in zip(bounds, bounds[1:], parts, strict=False)
         ]
         for worker in workers:
@@ -80,7 +81,6 @@ def make(seed: int, count: int, jobs: int, home: Path | None, output: Path) -> R
             worker.join()
         if any(worker.exitcode for worker in workers):
             raise RuntimeError(f"expected {jobs} processes to end well, got exit codes {[w.exitcode for w in workers]}")
-        digest = load_head_model().sha256
         everything = records.join([records.load(p, digest) for p in parts])
     records.save(output, everything, digest)
     return everything

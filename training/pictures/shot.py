@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +32,7 @@ class Prop:
         picture: (N, N, 4) float32 linear colour and opacity, row 0 is v = 1.
         gloss: Strength of the highlight.
         fibrous: Whether it is lit as hair is, from both sides.
+        opacity: (P,) float32 factor on the picture's opacity, or None.
     """
 
     vertices: Float32
@@ -39,6 +41,7 @@ class Prop:
     picture: Float32
     gloss: float = 0.0
     fibrous: bool = True
+    opacity: Float32 | None = None
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,7 @@ class Stage:
             own = np.flatnonzero((triangle >= self._owner_start[k + 1]) & (triangle < self._owner_start[k + 2]))
             if len(own) == 0:
                 continue
-            uv = np.einsum("pkc,pk->pc", prop.uv[prop.triangles[triangle[own] - self._owner_start[k + 1]]], weight[own])
-            texel = _nearest(prop.picture, uv)
+            texel = _prop_texel(prop, triangle[own] - self._owner_start[k + 1], weight[own])
             colour[own], opacity[own] = texel[:, :3], texel[:, 3]
             gloss[own], sharpness[own], fibre[own] = prop.gloss, 40, prop.fibrous
         normal[away] *= -1
@@ -138,9 +140,7 @@ class Stage:
             solid = np.ones(len(seen), np.float32)
             for k, prop in enumerate(self._props):
                 own = np.flatnonzero((triangle >= self._owner_start[k + 1]) & (triangle < self._owner_start[k + 2]))
-                local = prop.triangles[triangle[own] - self._owner_start[k + 1]]
-                uv = np.einsum("pkc,pk->pc", prop.uv[local], weight[own])
-                solid[own] = _nearest(prop.picture[..., 3:], uv)[:, 0]
+                solid[own] = _prop_texel(prop, triangle[own] - self._owner_start[k + 1], weight[own])[:, 3]
             through[index[seen]] *= 1 - solid
             on = seen[solid < 0.95]
             origins = origins[on] + ways[on] * (raster.distance[on, None] + np.float32(0.2))
@@ -198,6 +198,15 @@ class Stage:
         colour[own], gloss[own], sharpness[own], openness[own] = paint, shine, exponent, seen
 
 
+def _prop_texel(prop: Prop, triangle: NDArray[np.int64], weight: Float32) -> Float32:
+    """(P, 4) float32 linear colour and opacity of points of a prop."""
+    corners = prop.triangles[triangle]
+    texel = _nearest(prop.picture, np.einsum("pkc,pk->pc", prop.uv[corners], weight))
+    if prop.opacity is not None:
+        texel[:, 3] *= (prop.opacity[corners] * weight).sum(1)
+    return texel
+
+
 def _eye_colour(coat: Coat, radius: Float32, rest: Float32) -> Float32:
     """(P, 3) colours of an eyeball; ``radius`` is 1 at the iris's rim."""
     iris = coat.iris
@@ -249,8 +258,8 @@ def _bilinear(picture: Float32, uv: Float32) -> Float32:
     return (flat[k] * (1 - fx) + flat[k + 1] * fx) * (1 - fy) + (flat[k + n] * (1 - fx) + flat[k + n + 1] * fx) * fy
 
 
-def shade(hits: Hits, stage: Stage, light: Light, rng: np.random.Generator) -> Float32:
-    """(P, 3) float32 radiance towards the camera."""
+def shade(hits: Hits, stage: Stage, light: Light, side: int, rng: np.random.Generator) -> Float32:
+    """(P, 3) float32 radiance towards the camera; ``side`` is the picture's."""
     view = -hits.point / np.linalg.norm(hits.point, axis=1, keepdims=True)
     soft = np.clip(harmonics(hits.normal) @ light.ambient.astype(np.float32), 0.01, None)
     out = hits.colour * soft * hits.open[:, None]
@@ -270,6 +279,7 @@ def shade(hits: Hits, stage: Stage, light: Light, rng: np.random.Generator) -> F
             aim /= np.linalg.norm(aim, axis=1, keepdims=True)
             start = hits.point[lit] + 1.2 * hits.normal[lit]
             reaches[lit] = stage.transmission(start, aim)
+            reaches = _smoothed(reaches, hits.ray, side)
         else:
             reaches[lit] = hits.open[lit]
         half = way + view
@@ -279,6 +289,16 @@ def shade(hits: Hits, stage: Stage, light: Light, rng: np.random.Generator) -> F
         colour = lamp.colour.astype(np.float32)
         out += reaches[:, None] * (hits.colour * diffuse + glint[:, None]) * colour
     return np.asarray(out, np.float32)
+
+
+def _smoothed(values: Float32, rays: NDArray[np.int64], side: int) -> Float32:
+    """One shadow ray a pixel is noise; its neighbours' are as good, so they are averaged."""
+    picture, there = np.zeros((2, side * side), np.float32)
+    picture[rays], there[rays] = values, 1
+    total, count = (
+        cv2.GaussianBlur(p.reshape(side, side), (0, 0), 1.6 * side / 384).ravel()[rays] for p in (picture, there)
+    )
+    return np.asarray(total / np.maximum(count, 1e-3), np.float32)
 
 
 def render(
@@ -310,7 +330,7 @@ def render(
         if layer == 0:
             face[hits.ray] = hits.head
         share = through[hits.ray] * hits.opacity
-        radiance[hits.ray] += share[:, None] * shade(hits, stage, light, rng)
+        radiance[hits.ray] += share[:, None] * shade(hits, stage, light, n, rng)
         through[hits.ray] -= share
         on = through[hits.ray] > 0.04
         rays = hits.ray[on]
