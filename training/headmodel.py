@@ -11,9 +11,11 @@ from maquette.geometry.surface import edges
 from maquette.headmodel.model import FORMAT, pack
 from training.atlas import Atlas, boxed_uv, disk_uv, skin_uv
 from training.blendshapes import GAZE_DEGREES, blendshapes, clear_eyeball, close_lids, draw_tongue_out, turn_eyeball
+from training.directions import directions, gnm_modes
 from training.flattening import boundary_loops, flatten_skin
 from training.identity import principal_modes, vertex_areas
 from training.interior import Lining, affine, relax, rotation, scaling
+from training.registration import Template
 from training.rig import IBUG68, JOINTS, PARENTS, joint_regressor, regions, skin_weights
 from training.sources import ShapeLibrary, load_ict
 from training.topology import (
@@ -44,6 +46,8 @@ SOURCES = (
 # NoW's seven points as vertices of ICT-FaceKit.
 _NOW7_ICT = (1507, 1528, 3742, 3721, 1147, 5708, 6213)
 _EQUATOR_RING = 10
+_GNM_SHARE = 0.25
+"""Share of GNM's variation in the identity prior; the rest is ICT-FaceKit's."""
 
 
 class Mesh:
@@ -250,11 +254,6 @@ def main() -> None:
                 close_lids(mean, shape, mesh.eye_rim[eye], links)
             clear_eyeball(mean, shape, lids, triangles[part[eye][triangles].all(1)], centre)
 
-    weight = vertex_areas(mean, triangles) * np.where(part["skin"], 1.0, 0.02)
-    weight *= np.where((mean[:, 2] > 20) & (mean[:, 1] > -85), 1.0, 0.15)
-    modes = principal_modes([(identity, 1.0)], weight, args.modes)
-    shapes = blendshapes(expressions, draw_tongue_out(mean, links, part["tongue"], joins_tongue))
-
     with np.load(args.landmarks) as z:
         points, spread = z["points"].astype(np.float64), z["spread"].astype(np.float64)
     skin_triangles = triangles[part["skin"][triangles].all(1)]
@@ -265,6 +264,15 @@ def main() -> None:
     corners = np.concatenate([corners, iris_corners])
     bary = np.concatenate([bary, iris_weights])
     landmarks = np.einsum("lkc,lk->lc", mean[corners], bary)
+
+    weight = vertex_areas(mean, triangles) * np.where(part["skin"], 1.0, 0.02)
+    weight *= np.where((mean[:, 2] > 20) & (mean[:, 1] > -85), 1.0, 0.15)
+    template = Template(mean, triangles, part, corners, bary)
+    libraries = [(identity, 1 - _GNM_SHARE), (gnm_modes(template, args.heads), _GNM_SHARE)]
+    modes = principal_modes(libraries, weight, args.modes)
+    shapes = blendshapes(expressions, draw_tongue_out(mean, links, part["tongue"], joins_tongue))
+    direction_names, direction_codes = directions(template, modes, args.heads)
+
     skin = np.flatnonzero(part["skin"])
     now7 = [int(skin[np.linalg.norm(mean[skin] - ict.vertices[v], axis=1).argmin()]) for v in _NOW7_ICT]
 
@@ -283,7 +291,7 @@ def main() -> None:
         "component_names": list(COMPONENTS),
         "region_names": sorted(masks),
         "joint_names": list(JOINTS),
-        "direction_names": [],
+        "direction_names": list(direction_names),
         "gaze_degrees": GAZE_DEGREES,
     }
     arrays = {
@@ -306,7 +314,7 @@ def main() -> None:
         "ibug68_vertices": corners[IBUG68].astype(np.int32),
         "ibug68_weights": bary[IBUG68].astype(np.float32),
         "now7": np.array(now7, np.int32),
-        "directions": np.zeros((0, args.modes), np.float32),
+        "directions": direction_codes,
     }
     pack(args.output, meta, arrays)
     print(f"{args.output}: {len(mean)} vertices, {args.output.stat().st_size / 1e6:.2f} MB")

@@ -98,15 +98,7 @@ class Template:
     @cached_property
     def sky(self) -> Array:
         """(N,) how much of the sky each skin vertex sees, 0 to 1, weighted by the cosine."""
-        normals = vertex_normals(self.points, self.triangles)[self.skin_vertices]
-        # A Fibonacci sphere about the tip of each normal is a cosine-weighted hemisphere.
-        n = 96
-        k = np.arange(n) + 0.5
-        polar, around = np.arccos(1 - 2 * k / n), np.pi * (1 + 5**0.5) * k
-        ball = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], 1)
-        rays = _unit(normals[:, None] + 0.999 * ball)
-        origins = self.points[self.skin_vertices][:, None] + 0.05 * normals[:, None]
-        return np.asarray(1 - Scene(self.points, self.triangles).cast(origins, rays).covered.mean(1), np.float64)
+        return sky_seen(self.points, self.triangles, self.skin_vertices)
 
 
 @dataclass(frozen=True)
@@ -209,6 +201,19 @@ class ClosestPoints:
         return parents[rows, best], weights[rows, best], position[rows, best], cosine[rows, best]
 
 
+def sky_seen(points: Array, triangles: Index, vertices: Index) -> Array:
+    """(N,) share of the sky that some vertices of a mesh see, weighted by the cosine (ambient occlusion)."""
+    normals = vertex_normals(points, triangles)[vertices]
+    # A Fibonacci sphere about the tip of each normal is a cosine-weighted hemisphere.
+    n = 96
+    k = np.arange(n) + 0.5
+    polar, around = np.arccos(1 - 2 * k / n), np.pi * (1 + 5**0.5) * k
+    ball = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], 1)
+    rays = _unit(normals[:, None] + 0.999 * ball)
+    origins = points[vertices][:, None] + 0.05 * normals[:, None]
+    return np.asarray(1 - Scene(points, triangles).cast(origins, rays).covered.mean(1), np.float64)
+
+
 def closest_on_triangles(points: Array, corners: Array) -> Array:
     """Barycentric weights (..., 3) of the nearest point of each triangle.
 
@@ -285,10 +290,18 @@ def register(template: Template, points: Array, triangles: Index, pairs: Pairs) 
     )  # fmt: skip
 
 
-def makehuman_skin(source: MakeHuman) -> tuple[Index, Index]:
-    """Triangles of MakeHuman's head, neck and shoulders, with mouth and sockets: (G, 3), and the texture's (G, 3)."""
+def makehuman_skin(source: MakeHuman, *, linings: bool = True) -> tuple[Index, Index]:
+    """Triangles of MakeHuman's head, neck and shoulders: (G, 3), and the texture's (G, 3).
+
+    Args:
+        source: The base mesh.
+        linings: With those of mouth and sockets, which are islands of the texture.
+    """
     centre = source.vertices[source.quads].mean(1)
     near = (centre[:, 1] > 480) & (np.abs(centre[:, 0]) < 260)
+    if not linings:
+        at = source.uv[source.uv_quads].mean(1)
+        near &= (at[:, 0] > 0.2) & ~((at[:, 0] > 0.74) & (at[:, 1] < 0.14))
     cut = np.array([[0, 1, 2], [0, 2, 3]])
     return source.quads[near][:, cut].reshape(-1, 3), source.uv_quads[near][:, cut].reshape(-1, 3)
 
