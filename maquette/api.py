@@ -1,6 +1,7 @@
 """The Python interface: the same power as the command line, on files, bytes and arrays."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from maquette import pipeline
 from maquette.errors import InputError
@@ -9,7 +10,7 @@ from maquette.pipeline import FaceChoice, PhotoSource
 from maquette.result import Result
 from maquette.rooms import ReconstructOptions
 from maquette.settings import Settings
-from maquette.types import Face
+from maquette.types import Face, Photo
 
 
 def reconstruct(
@@ -99,6 +100,8 @@ def detect(photo: PhotoSource, *, settings: Settings | None = None) -> tuple[Fac
 
 
 def _several(photos: PhotoSource | Sequence[PhotoSource]) -> Sequence[PhotoSource]:
-    if isinstance(photos, str | bytes) or not isinstance(photos, Sequence):
-        return [photos]
-    return photos
+    match photos:
+        case Photo() | Path() | str() | bytes():
+            return [photos]
+        case _:
+            return photos

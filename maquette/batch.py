@@ -20,24 +20,10 @@ from maquette.result import is_complete, read_report
 from maquette.rooms import ReconstructOptions
 from maquette.settings import Settings
 
-SUFFIXES = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
+SUFFIXES = (
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".jfif",
+    ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 SUMMARY_JSON = "summary.json"
 SUMMARY_CSV = "summary.csv"
 
@@ -81,7 +67,7 @@ def find_photos(folder: Path) -> list[Path]:
         raise OptionInvalid(f"expected a folder of photos, found none at {folder}")
     photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not photos:
-        raise OptionInvalid(f"expected photos ({', '.join(sorted(SUFFIXES))}) in {folder}, found none")
+        raise OptionInvalid(f"expected photos ({', '.join(SUFFIXES)}) in {folder}, found none")
     return photos
 
 

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,8 +16,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from maquette import networks
-from maquette.errors import ModelFileInvalid, NetworkFilesMissing
+from maquette import networks, pipeline
+from maquette.errors import MaquetteError, ModelFileInvalid, NetworkFilesMissing
 from maquette.headmodel import load_head_model
 from maquette.provenance import version
 from maquette.settings import Settings
@@ -28,10 +28,11 @@ NATIVE_MODULES = (
     "cv2",
     "embreex.rtcore_scene",
     "manifold3d",
+    "pi_heif",
     "PIL.Image",
     "scipy.sparse",
 )
-"""Modules with compiled parts that the main path uses: a wheel of another platform shows only when they are imported."""
+"""Modules with compiled parts that the main path uses; that one is broken shows only when it is imported."""
 
 OPEN3D_LIBRARIES: dict[str, str] = {
     "libusb-1.0.so.0": "libusb-1.0-0",
@@ -79,6 +80,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _native_modules()
     yield _head_model()
     yield _networks(settings)
+    yield _rooms(settings)
     yield _home(settings)
     yield _memory()
     yield _cores()
@@ -155,6 +157,15 @@ def _networks(settings: Settings) -> Check:
     return Check("Landmark networks", Status.OK, f"in {settings.networks}, every digest right")
 
 
+def _rooms(settings: Settings) -> Check:
+    """Do the rooms start? Reads the data files of the engine and of the exports."""
+    try:
+        pipeline.local_rooms(settings)
+    except MaquetteError as error:
+        return Check("Rooms", Status.FAIL, str(error), "see above, or pip install --force-reinstall maquette")
+    return Check("Rooms", Status.OK, f"detector, engine {pipeline.ENGINES[0]} and exports start")
+
+
 def _home(settings: Settings) -> Check:
     folder = settings.home
     while not folder.exists() and folder != folder.parent:
@@ -211,12 +222,9 @@ def _open3d() -> Check:
     return Check("Open3D (optional)", Status.OK, "installed, its system libraries are here")
 
 
-_Loader = Callable[[str], object]
-
-
-def _loads(library: str, load: _Loader = ctypes.CDLL) -> bool:
+def _loads(library: str) -> bool:
     try:
-        load(library)
+        ctypes.CDLL(library)
     except OSError:
         return False
     return True

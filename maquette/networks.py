@@ -3,13 +3,14 @@
 The files are data inside the wheel ``mediapipe 0.10.21`` (Apache-2.0), the last release that carries them. The wheel is
 never installed: it is fetched by the package installer that is here anyway, or given by its user, and the few files
 needed are taken out of it, each compared with the digest below. The attention network holds operations that the kept
-runtime lacks, so it is stored as the two plain networks it is cut into (``services.detector.surgery``).
+runtime lacks, so the two plain networks it is cut into (``services.detector.surgery``) are stored beside it.
 """
 
 import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,7 @@ ATTENTION = NetworkFile(
 ATTENTION_TRUNK = "attention_trunk.tflite"
 ATTENTION_HEADS = "attention_heads.tflite"
 
+OFFLINE_ADVICE = "without a package registry, copy that wheel here and run `maquette setup --from WHEEL`"
 SETUP_ADVICE = "run `maquette setup`, or `maquette setup --from WHEEL` on a machine without a package registry"
 
 
@@ -180,7 +182,7 @@ def read_network(settings: Settings, name: str) -> bytes:
 
 
 def _listing(settings: Settings) -> dict[str, tuple[int, str]]:
-    """Size and digest of every file, from the manifest; those of ``FILES`` must be the ones in the code."""
+    """Size and digest of every file, from the manifest; those of the wheel must be the ones in the code."""
     path = settings.networks / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
@@ -192,7 +194,7 @@ def _listing(settings: Settings) -> dict[str, tuple[int, str]]:
         ) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise NetworkFilesMissing(f"cannot make sense of {path}: {SETUP_ADVICE}", path=str(path)) from error
-    expected = {f.name: (f.size, f.sha256) for f in FILES}
+    expected = {f.name: (f.size, f.sha256) for f in (*FILES, ATTENTION)}
     complete = set(files) == {*expected, ATTENTION_TRUNK, ATTENTION_HEADS}
     if not known or not complete or any(files[n] != e for n, e in expected.items()):
         raise NetworkFilesMissing(f"{path} describes networks of another release: {SETUP_ADVICE}", path=str(path))
@@ -200,7 +202,7 @@ def _listing(settings: Settings) -> dict[str, tuple[int, str]]:
 
 
 def _contents(wheel: Path) -> dict[str, bytes]:
-    """Take the files out of the wheel, checked; the attention network comes cut in two."""
+    """Take the files out of the wheel, checked, and cut the attention network."""
     from services.detector.surgery import cut_attention
 
     try:
@@ -208,7 +210,7 @@ def _contents(wheel: Path) -> dict[str, bytes]:
             contents = {f.name: _member(archive, f, wheel) for f in (*FILES, ATTENTION)}
     except zipfile.BadZipFile as error:
         raise ModelFileInvalid(f"expected a wheel of {REQUIREMENT}, {wheel.name} is no zip archive: {error}") from error
-    trunk, heads = cut_attention(contents.pop(ATTENTION.name))
+    trunk, heads = cut_attention(contents[ATTENTION.name])
     return {**contents, ATTENTION_TRUNK: trunk, ATTENTION_HEADS: heads}
 
 
@@ -242,10 +244,10 @@ def _download(folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=900, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DownloadFailed(f"pip could not fetch {REQUIREMENT}: {error}; {SETUP_ADVICE}") from error
+        raise DownloadFailed(f"pip could not fetch {REQUIREMENT}: {error}; {OFFLINE_ADVICE}") from error
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        raise DownloadFailed(f"pip could not fetch {REQUIREMENT}: {_reason(done.stderr)}; {SETUP_ADVICE}")
+        raise DownloadFailed(f"pip could not fetch {REQUIREMENT}: {_reason(done.stderr)}; {OFFLINE_ADVICE}")
     return wheels[0]
 
 
@@ -256,17 +258,19 @@ def _pip() -> list[str]:
     uv = shutil.which("uv")
     if uv is None:
         raise DownloadFailed(
-            f"neither pip nor uv is there to fetch {REQUIREMENT}: run `{sys.executable} -m ensurepip` first, or "
-            "`maquette setup --from WHEEL`"
+            f"neither pip nor uv is there to fetch {REQUIREMENT}: run `{sys.executable} -m ensurepip` first; "
+            f"{OFFLINE_ADVICE}"
         )
     return [uv, "tool", "run", "pip"]
 
 
 def _reason(stderr: str) -> str:
-    """The line in which pip says what was wrong."""
+    """What pip says was wrong, in one line."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")]
-    return (errors or lines or ["no reason given"])[0].removeprefix("ERROR:").strip()[:300]
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    reason = (errors or lines or ["no reason given"])[0]
+    broken = re.search(r"connection broken by '\w+\(.*?: (.*?)'?\)'", stderr)
+    return (f"{broken[1]}; {reason}" if broken else reason)[:300]
 
 
 def _write(path: Path, data: bytes) -> None:

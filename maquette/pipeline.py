@@ -157,13 +157,13 @@ def read_photos(sources: Sequence[PhotoSource], settings: Settings) -> tuple[Pho
 
 
 def detect(detector: DetectorRoom, photo: Photo) -> tuple[Face, ...]:
-    """All faces of a photo, small ones as well, the most prominent first.
+    """Faces of a photo, the most prominent first.
 
     Raises:
         NoFaceFound: There is none.
     """
     with threadpool_limits(limits=1, user_api="blas"):
-        return detector.detect(photo, everyone=True)
+        return detector.detect(photo)
 
 
 def choose_face(faces: Sequence[Face], face: FaceChoice, photo: Photo) -> Choice:
@@ -176,7 +176,7 @@ def choose_face(faces: Sequence[Face], face: FaceChoice, photo: Photo) -> Choice
         return Choice(max(range(len(faces)), key=lambda i: faces[i].size) + 1, len(faces))
     if not 1 <= face <= len(faces):
         raise FaceNotFound(
-            f"{photo.name}: expected a face number from 1 to {len(faces)}, found {face}",
+            f"expected a face number from 1 to {len(faces)} in {photo.name}, found {face}",
             photo=photo.name,
             faces=len(faces),
         )
@@ -228,7 +228,7 @@ def reconstruct(
                 products.append(product)
                 listener(ProductReady(product))
     report = build_report(head, views, choices, options, face, products)
-    seconds = {stage: round(s, 4) for stage, s in clock.seconds.items()}
+    seconds = {str(stage): round(s, 4) for stage, s in clock.seconds.items()}
     timings = {"seconds": seconds, "total_seconds": round(time.perf_counter() - start, 4)}
     return Result(head, views, tuple(products), report, timings)
 
@@ -239,7 +239,7 @@ def _views(
     views, choices = [], []
     for photo in photos:
         try:
-            faces = detector.detect(photo, everyone=face not in (1, "largest"))
+            faces = detector.detect(photo)
         except InputError as error:
             error.detail.setdefault("photo", photo.name)
             raise

@@ -13,7 +13,7 @@ from maquette.headmodel import ARKIT_NAMES, HeadModel, load_head_model
 from maquette.measurements import SCALE_NOTE, measure
 from maquette.provenance import data_files, networks, options_json, request_digest, version
 from maquette.rooms import PhotoView, Product, ReconstructOptions
-from maquette.types import Camera, Face, Head, View
+from maquette.types import Bool, Camera, Face, Head, View
 
 FORMAT = "maquette-report/1"
 REPORT_NAME = "report.json"
@@ -176,7 +176,7 @@ def _shape(head: Head, model: HeadModel | None) -> dict[str, Any]:
 def _uncertainty(head: Head, model: HeadModel | None) -> dict[str, Any]:
     fit = head.fit
 
-    def summary(vertices: ArrayLike) -> dict[str, float]:
+    def summary(vertices: Bool) -> dict[str, float]:
         sigma, seen = fit.uncertainty[vertices], fit.determined[vertices]
         return {
             "median_mm": _number(np.median(sigma), 3),

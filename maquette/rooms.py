@@ -71,8 +71,8 @@ class Product:
 class DetectorRoom(Protocol):
     """Photo to faces."""
 
-    def detect(self, photo: Photo, *, everyone: bool = False) -> tuple[Face, ...]:
-        """Faces, the most prominent first; small ones beside a large one only if ``everyone``. Raises NoFaceFound."""
+    def detect(self, photo: Photo) -> tuple[Face, ...]:
+        """Faces, the most prominent first; raises NoFaceFound."""
         ...
 
     def mask(self, photo: Photo, face: Face) -> Mask:

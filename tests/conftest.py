@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from maquette.demo import sample_photo
+from maquette.networks import require_networks
+from maquette.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -12,4 +17,40 @@ def shared() -> Path:
     path = Path(os.environ.get("MAQUETTE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     if not (path / "bench").is_dir():
         pytest.skip(f"development data not found at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """Settings of this installation; ``make test`` has set up the networks, and nothing skips where it has not."""
+    settings = Settings()
+    require_networks(settings)
+    return settings
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """The sample photo: one face."""
+    return sample_photo()
+
+
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture without a face."""
+    path = tmp_path_factory.mktemp("photos") / "blank.png"
+    Image.new("RGB", (320, 240), (120, 140, 160)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def group(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two faces, the smaller one nearer to the picture's left."""
+    portrait = Image.open(sample).convert("RGB").crop((100, 0, 380, 280))
+    picture = Image.new("RGB", (1100, 640), (90, 100, 110))
+    picture.paste(portrait.resize((300, 300), Image.Resampling.LANCZOS), (20, 200))
+    picture.paste(
+        portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((600, 600), Image.Resampling.LANCZOS), (420, 20)
+    )
+    path = tmp_path_factory.mktemp("photos") / "group.png"
+    picture.save(path)
     return path

@@ -7,17 +7,18 @@ the point that it meets there is noted on the mean head. The result goes into ``
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 from rich.progress import track
 
 from maquette.geometry.raster import Scene
 from maquette.geometry.surface import vertex_normals
-from maquette.headmodel import HeadModel, load_head_model
+from maquette.headmodel import HeadModel
+from maquette.headmodel.hair import DEFAULT_FILE as HAIR_FILE
 from maquette.headmodel.model import DEFAULT_FILE
 from maquette.types import Camera, Float64
 from services.detector.topology import ATTENTION_LIPS, MESH_LANDMARKS, MIRROR
 from training.pictures.evidence import Witness, load_witness
+from training.pictures.series import Sources, open_studio
 from training.pictures.shot import project
 from training.pictures.studio import Studio
 from training.pictures.view import Angles
@@ -105,7 +106,9 @@ def embed(model: HeadModel, closed: list[list[Float64]], opened: list[list[Float
     both = np.stack([points, points[mirror] * [-1, 1, 1]])
     missing = np.isnan(both[:, :, 0]).all(0)
     if missing.any():
-        raise ValueError(f"expected {_FEWEST} sightings of each landmark, too few of {np.flatnonzero(missing).tolist()}")
+        raise ValueError(
+            f"expected {_FEWEST} sightings of each landmark, too few of {np.flatnonzero(missing).tolist()}"
+        )
     return np.nanmean(both, axis=0), np.nanmean(np.stack([spread, spread[mirror]]), axis=0)
 
 
@@ -115,12 +118,14 @@ def main() -> None:
     parser.add_argument("-n", "--count", type=int, default=300)
     parser.add_argument("-s", "--seed", type=int, default=7)
     parser.add_argument("--model", type=Path, default=DEFAULT_FILE, help="head model, if not the shipped one")
+    parser.add_argument("--appearance", type=Path, help="folder from training.appearance; without it colours are flat")
+    parser.add_argument("--hair", type=Path, default=HAIR_FILE, help="hair file, if not the shipped one")
     parser.add_argument("--home", type=Path, help="folder of the landmark networks, if not the usual one")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
-    cv2.setNumThreads(1)
-    model = load_head_model(args.model)
-    points, spread = embed(model, *gather(Studio(model), load_witness(args.home), args.count, args.seed))
+    studio = open_studio(Sources(args.model, args.appearance, args.hair, args.home))
+    model = studio.model
+    points, spread = embed(model, *gather(studio, load_witness(args.home), args.count, args.seed))
     np.savez(args.output, points=points, spread=spread)
     moved = np.linalg.norm(points - model.landmarks(model.mean)[:MESH_LANDMARKS], axis=1)
     print(f"{args.output}: spread {np.median(spread):.2f} mm, moved by {np.median(moved):.2f} mm (medians)")

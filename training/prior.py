@@ -20,7 +20,7 @@ from services.reconstructor.engines.open.prior import (
     Ridge,
     align,
     ridge_arrays,
-    shape_digest,
+    signature,
 )
 from training.pictures.records import Records, join, load
 
@@ -55,7 +55,9 @@ def mirror_codes(model: HeadModel) -> Float64:
     skin = model.part("skin")
     flipped = (model.identity_modes[:, model.mirror] * np.array([-1, 1, 1], np.float32))[:, skin]
     own = model.identity_modes[:, skin].reshape(len(flipped), -1).astype(np.float64)
-    return np.linalg.lstsq(own.T, flipped.reshape(len(flipped), -1).T.astype(np.float64), rcond=None)[0].T
+    turned = flipped.reshape(len(flipped), -1).astype(np.float64)
+    # Normal equations: the modes are far from parallel, and a thousand times fewer than the coordinates.
+    return np.asarray(np.linalg.solve(own @ own.T, own @ turned.T).T, np.float64)
 
 
 def usable(records: Records) -> NDArray[np.bool_]:
@@ -95,17 +97,23 @@ def fit(samples: Samples, codes: Float64, chosen: NDArray[np.bool_]) -> Ridge:
     ridge = Ridge(samples.reference, mean, basis, deviation, np.zeros((0, 0)))
     features = ridge.features(shapes, turns)
     normal = features.T @ features + STRENGTH * np.eye(features.shape[1])
-    weights = np.linalg.solve(normal, features.T @ codes[chosen])
+    weights = np.asarray(np.linalg.solve(normal, features.T @ codes[chosen]), np.float64)
     return Ridge(samples.reference, mean, basis, deviation, weights)
 
 
-def face_error(model: HeadModel, guess: Float32, truth: Float32) -> float:
-    """Mean distance in mm of the face's vertices after a similarity."""
-    face = model.region("face")
-    modes = model.identity_modes[:, face]
-    a, b = (model.mean[face] + np.tensordot(np.asarray(c, np.float32), modes, 1) for c in (guess, truth))
-    scale, turn, shift = fit_similarity(a, b)
-    return float(np.linalg.norm(scale * a @ turn.T + shift - b, axis=1).mean())
+class FaceRuler:
+    """Measures how far a face is from another."""
+
+    def __init__(self, model: HeadModel) -> None:
+        face = model.region("face")
+        self._mean = model.mean[face].astype(np.float64)
+        self._modes = model.identity_modes[:, face].reshape(len(model.identity_modes), -1).astype(np.float64)
+
+    def __call__(self, guess: Float64, truth: Float64) -> float:
+        """Mean distance in mm of the face's vertices after a similarity; codes (K,)."""
+        a, b = (self._mean + (code @ self._modes).reshape(-1, 3) for code in (guess, truth))
+        scale, turn, shift = fit_similarity(a, b)
+        return float(np.linalg.norm(scale * a @ turn.T + shift - b, axis=1).mean())
 
 
 def train(model: HeadModel, records: Records, output: Path) -> None:
@@ -126,22 +134,28 @@ def train(model: HeadModel, records: Records, output: Path) -> None:
         print(f"{kind:8}", report(model, guess, codes[held_out]))
     guess = np.mean(guesses, 0)
     print("mean    ", report(model, guess, codes[held_out]))
-    nothing = [face_error(model, np.zeros_like(c), c) for c in codes[held_out][:200]]
+    ruler = FaceRuler(model)
+    nothing = [ruler(np.zeros_like(c), c) for c in codes[held_out]]
     print(f"mean head: {np.mean(nothing):.3f} mm")
     variance = ((guess - codes[held_out]) ** 2).mean(0).astype(np.float32)
-    arrays = {"variance": variance}
-    for kind, ridge in ridges.items():
-        arrays |= ridge_arrays(ridge, kind)
-    meta = {"format": FORMAT, "model": shape_digest(model), "pictures": len(kept)}
+    arrays = arrays_of(model, ridges["plain"], ridges["refined"], variance)
+    meta = {"format": FORMAT, "pictures": len(kept)}
     output.parent.mkdir(parents=True, exist_ok=True)
     pack(output, meta, arrays)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
 
 
+def arrays_of(model: HeadModel, plain: Ridge, refined: Ridge, variance: Float32) -> dict[str, np.ndarray]:
+    """What the prior's file holds."""
+    own: dict[str, np.ndarray] = {"variance": variance, "signature": signature(model).astype(np.float16)}
+    return own | ridge_arrays(plain, "plain") | ridge_arrays(refined, "refined")
+
+
 def report(model: HeadModel, guess: Float64, codes: Float64) -> str:
     """R² by mode and the face's error in mm."""
     r2 = 1 - ((guess - codes) ** 2).mean(0) / codes.var(0)
-    error = np.mean([face_error(model, g, c) for g, c in zip(guess[:200], codes[:200], strict=True)])
+    ruler = FaceRuler(model)
+    error = np.mean([ruler(g, c) for g, c in zip(guess, codes, strict=True)])
     return f"R² of the first modes {np.array2string(r2[:12], precision=2)}, mean {r2.mean():.3f}; face {error:.3f} mm"
 
 

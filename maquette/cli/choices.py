@@ -9,7 +9,7 @@ from maquette.errors import OptionInvalid
 from maquette.pipeline import FaceChoice, check_options
 from maquette.rooms import FORMATS, ReconstructOptions
 
-Photos = Annotated[list[Path], typer.Argument(help="Photos: JPEG, PNG, WebP, TIFF, HEIC or AVIF.", metavar="PHOTO...")]
+Photos = Annotated[list[Path], typer.Argument(help="Photos: JPEG, PNG, WebP, TIFF, HEIC or AVIF.", metavar="PHOTO")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, alone on standard output.")]
 

@@ -46,7 +46,8 @@ def show_table(columns: list[str], rows: list[list[str]], *, right: tuple[str, .
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+    # A pipe has no width: lines are not to be broken for it.
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 240).print(table)
 
 
 def error_json(error: BaseException) -> dict[str, Any]:

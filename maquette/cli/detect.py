@@ -42,7 +42,7 @@ def detect(photos: choices.Photos, as_json: choices.AsJson = False) -> int:
             angles = [f"{a:.0f}" for a in (face.yaw, face.pitch, face.roll)]
             reasons = f" ({', '.join(face.quality.reasons)})" if face.quality.reasons else ""
             quality = f"{face.quality.verdict}{reasons}"
-            rows.append([str(path), str(number), f"{face.size:.0f}", *angles, f"{face.score:.2f}", quality])
+            rows.append([photo.name, str(number), f"{face.size:.0f}", *angles, f"{face.score:.2f}", quality])
     if as_json:
         show_json({"photos": entries})
     elif rows:

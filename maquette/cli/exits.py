@@ -20,7 +20,7 @@ MEANINGS: dict[int, str] = {
     4: "no face, not the face asked for, a face that cannot be reconstructed, or several people mixed",
     SETUP: "this installation lacks something",
     6: "results could not be written",
-    SOME_FAILED: "some photos of a batch failed",
+    SOME_FAILED: "some photos of a batch failed, or a benchmark missed a limit",
     INTERRUPTED: "interrupted (Ctrl-C)",
     TERMINATED: "told to end (SIGTERM)",
 }

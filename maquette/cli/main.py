@@ -81,17 +81,14 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = app(words, prog_name="maquette", standalone_mode=False)
     except TyperException as error:
-        return _fail(error, error.format_message() + " (see maquette --help)", exits.USAGE, debug, as_json)
+        return _fail(error, error.format_message().rstrip(".") + " (see maquette --help)", exits.USAGE, debug, as_json)
     except MaquetteError as error:
         return _fail(error, one_line(error), error.exit_code, debug, as_json)
-    except KeyboardInterrupt:
-        note("maquette: interrupted")
-        return exits.INTERRUPTED
-    except BrokenPipeError:
-        return exits.OK
     except Exception as error:
         hint = "" if debug else " (--debug shows where)"
         return _fail(error, f"internal error: {one_line(error)}{hint}", exits.INTERNAL, debug, as_json)
+    if status == exits.INTERRUPTED:
+        note("maquette: interrupted")
     return status if isinstance(status, int) else exits.OK
 
 

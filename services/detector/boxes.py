@@ -2,24 +2,35 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from maquette.types import Float64, UInt8
 from services.detector.network import Network, sigmoid, signed_range
-from services.detector.region import Region
+from services.detector.region import Pyramid, Region
 
-MIN_SCORE = 0.5
+MIN_SCORE = 0.4
+"""Boxes below this score are not looked at; what passes is tried further before it counts as a face."""
+
 OVERLAP = 0.3
 """Boxes whose intersection over union is above this are one face."""
 
 MIN_FACE = 40
 """Faces down to this width in pixels are looked for; smaller ones say too little to make a head of."""
 
+MAX_TILED_AREA = 1_500_000
+MAX_TILED_SIDE = 4_000
+"""Pixels of the photo as the tiles show it; of photos beyond 12 megapixels the smallest faces are not looked for."""
+
 SEEN_FACE = 14
 """Width in pixels of the network's picture from which the full-range network finds faces reliably."""
+
+SURROUNDINGS = 1.25
+"""Side of the square in which a face is looked at again, by the side of its region."""
+
+CONVINCING = 0.85
+"""Score from which a face that is looked at again counts as upright (lying or upside down they stay below 0.8)."""
 
 STEP = 128
 """Distance of the tiles: faces up to 64 of a tile's 192 pixels lie whole in one."""
@@ -97,15 +108,15 @@ def short_range(network: Network) -> BoxNetwork:
     return BoxNetwork(network, ((8, 2), (16, 6)))
 
 
-def whole(network: BoxNetwork, pixels: UInt8, turns: int = 0) -> list[Box]:
+def whole(network: BoxNetwork, photo: Pyramid, turns: int = 0) -> list[Box]:
     """Look at the whole photo at once.
 
     Args:
         network: Which network.
-        pixels: (H, W, 3) uint8.
+        photo: The photo.
         turns: Quarter turns counter-clockwise that the photo is given before it is looked at.
     """
-    small, scale = _shrunk(pixels, network.side / max(pixels.shape[:2]))
+    small, scale = photo.shrunk(network.side / max(photo.width, photo.height))
     height, width = small.shape[:2]
     left, top = (network.side - width) // 2, (network.side - height) // 2
     picture = np.zeros((network.side, network.side, 3), np.uint8)
@@ -115,17 +126,17 @@ def whole(network: BoxNetwork, pixels: UInt8, turns: int = 0) -> list[Box]:
     return merged((shapes - [left, top]) / scale, scores)
 
 
-def tiled(network: BoxNetwork, pixels: UInt8, turns: int = 0) -> list[Box]:
+def tiled(network: BoxNetwork, photo: Pyramid, turns: int = 0) -> list[Box]:
     """Look at the photo through overlapping tiles, for faces too small to be seen in the whole photo.
 
     Args:
         network: Which network.
-        pixels: (H, W, 3) uint8.
+        photo: The photo.
         turns: Quarter turns counter-clockwise that each tile is given before it is looked at.
     """
     found = [(np.zeros((0, 8, 2)), np.zeros(0))]
-    for wanted in _scales(max(pixels.shape[:2]), network.side):
-        small, scale = _shrunk(pixels, wanted)
+    for wanted in _scales(photo, network.side):
+        small, scale = photo.shrunk(wanted)
         for left, top in _tiles(small.shape[1], small.shape[0], network.side):
             tile = small[top : top + network.side, left : left + network.side]
             picture = np.zeros((network.side, network.side, 3), np.uint8)
@@ -134,6 +145,49 @@ def tiled(network: BoxNetwork, pixels: UInt8, turns: int = 0) -> list[Box]:
             corner = np.array([left, top])
             found.append(((_turned_back(shapes, turns, network.side) + corner) / scale, scores))
     return merged(np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found]))
+
+
+def upright(network: BoxNetwork, photo: Pyramid, box: Box, *, any_way: bool = True) -> tuple[Region, float]:
+    """Find out which way up a face is, whatever the box's own points say.
+
+    The networks see faces lying or upside down too, but they are surer of upright ones and give the others' points
+    wrongly. So the surroundings are looked at again, turned upright; if that does not convince, turned every other way.
+
+    Args:
+        network: The short-range network.
+        photo: The photo.
+        box: The face.
+        any_way: Whether to try other ways than the box's own.
+
+    Returns:
+        The face's region, eyes level, and the network's score of it there; the score is 0 when it sees none.
+    """
+    region = box.region()
+    first = _look(network, photo, region)
+    if not any_way or first[1] >= CONVINCING:
+        return first
+    turned = [replace(region, angle=region.angle + quarter * math.pi / 2) for quarter in (1, 2, 3)]
+    looks = sorted([first, *(_look(network, photo, r) for r in turned)], key=lambda look: -look[1])
+    # Lying obliquely, a face shows in two of the four; level, it shows best.
+    return max(looks[0], *(_look(network, photo, look[0]) for look in looks[:2]), key=lambda look: look[1])
+
+
+def _look(network: BoxNetwork, photo: Pyramid, region: Region) -> tuple[Region, float]:
+    """Look for the face in a region and its surroundings."""
+    around = Region(region.x, region.y, SURROUNDINGS * region.size, region.angle)
+    boxes = merged(*network(around.sample(photo, network.side)))
+    middle = np.array([network.side / 2, network.side / 2])
+    central = [b for b in boxes if np.abs((b.corners[:2] + b.corners[2:]) / 2 - middle).max() < network.side / 4]
+    if not central:
+        return region, 0.0
+    to_photo = around.to_photo(network.side)
+    found = central[0]
+    seen = found.region()
+    x, y = to_photo @ [seen.x, seen.y, 1]
+    scale = around.size / network.side
+    # A face is upright where its own eyes are level, not merely where it is seen.
+    level = max(0.0, math.cos(seen.angle))
+    return Region(float(x), float(y), seen.size * scale, around.angle + seen.angle), found.score * level
 
 
 def merged(shapes: Float64, scores: Float64) -> list[Box]:
@@ -175,18 +229,11 @@ def _anchors(side: int, stride: int, each: int) -> Float64:
     return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), each, axis=0)
 
 
-def _shrunk(pixels: UInt8, scale: float) -> tuple[UInt8, Float64]:
-    """The photo at another scale, and the (2,) scales along x and y that whole pixels allowed."""
-    height, width = pixels.shape[:2]
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
-    return small, np.array([size[0] / width, size[1] / height])
-
-
-def _scales(longest: int, side: int) -> Iterator[float]:
+def _scales(photo: Pyramid, side: int) -> Iterator[float]:
     """Scales of the tile levels, each at most three times the one before, to where the smallest face is seen."""
-    scale, last = side / longest, min(1.0, SEEN_FACE / MIN_FACE)
+    longest = max(photo.width, photo.height)
+    scale = side / longest
+    last = min(SEEN_FACE / MIN_FACE, math.sqrt(MAX_TILED_AREA / (photo.width * photo.height)), MAX_TILED_SIDE / longest)
     levels = math.ceil(math.log(max(last / scale, 1)) / math.log(3) - 1e-9)
     for level in range(1, levels + 1):
         yield scale * (last / scale) ** (level / levels)

@@ -1,28 +1,58 @@
 """The detector room's door: photo to faces."""
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from maquette import networks
-from maquette.errors import FaceNotFound, NoFaceFound, OptionInvalid
+from maquette.errors import NoFaceFound
 from maquette.settings import Settings
-from maquette.types import Face, Float64, Mask, Photo, UInt8
+from maquette.types import Face, Float64, Mask, Photo
 from services.detector.attention import AttentionMesh
-from services.detector.boxes import OVERLAP, Box, BoxNetwork, full_range, overlaps, short_range, tiled, whole
+from services.detector.boxes import OVERLAP, Box, BoxNetwork, full_range, overlaps, short_range, tiled, upright, whole
 from services.detector.landmarks import LandmarkFinder, Landmarks
 from services.detector.mask import MaskNetwork
 from services.detector.network import Network
 from services.detector.pose import pose_of
 from services.detector.quality import judge
+from services.detector.region import Pyramid
 
 MIN_MESH_SCORE = 0.5
-CERTAIN = 0.8
-"""Detection score × mesh score of a face that is not looked for further."""
+MIN_CERTAINTY = 0.6
+CERTAIN = 0.85
+"""Certainty of a face after which the photo is not turned to look for others."""
+
+STRONG = 0.6
+"""Detection score from which a box among tiles is tried every way up; many weaker ones are no faces."""
 
 LARGE_FACE = 0.25
 """A face of this part of the photo's shorter side is the subject; smaller ones are then not searched for."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A face on its way.
+
+    Attributes:
+        landmarks: Its landmarks.
+        certainty: Score of the upright face in the detection network × mesh score.
+    """
+
+    landmarks: Landmarks
+    certainty: float
+
+    @property
+    def box(self) -> Float64:
+        """(4,) float64 box of the landmarks, photo pixels."""
+        xy = self.landmarks.refined[:, :2]
+        return np.concatenate([xy.min(0), xy.max(0)])
+
+    @property
+    def size(self) -> float:
+        """Larger side of the box."""
+        return float((self.box[2:] - self.box[:2]).max())
 
 
 class Detector:
@@ -41,12 +71,11 @@ class Detector:
         networks.require_networks(settings)
         self._settings = settings
 
-    def detect(self, photo: Photo, *, everyone: bool = False) -> tuple[Face, ...]:
+    def detect(self, photo: Photo) -> tuple[Face, ...]:
         """Find the faces of a photo.
 
         Args:
             photo: The photo.
-            everyone: Also look for small faces beside a large one.
 
         Returns:
             Faces with their landmarks, by size × centrality, largest first.
@@ -54,55 +83,65 @@ class Detector:
         Raises:
             NoFaceFound: There is no face, or only what merely looks like one to the detection network.
         """
-        pixels = photo.pixels
-        found = self._meshes(pixels, whole(self._full_range, pixels))
-        largest = max((_size(m) for m, _ in found), default=0.0)
-        if not any(s >= CERTAIN for _, s in found):
+        picture = Pyramid(photo.pixels)
+        found = self._meshes(picture, self._whole(picture))
+        if not any(f.certainty >= CERTAIN for f in found):
             for turns in (1, 2, 3):
-                found += self._meshes(pixels, whole(self._full_range, pixels, turns))
-            found += self._meshes(pixels, whole(self._short_range, pixels))
-        if everyone or largest < LARGE_FACE * min(pixels.shape[:2]):
-            found += self._meshes(pixels, tiled(self._full_range, pixels))
+                found += self._meshes(picture, self._whole(picture, turns))
+        largest = max((f.size for f in found), default=0.0)
+        if largest < LARGE_FACE * min(photo.width, photo.height):
+            found += self._meshes(picture, tiled(self._full_range, picture), any_way=STRONG)
+            # Where the faces seen so far lie on their side, so do those that are hard to see.
+            for turns in sorted({_quarters(f) for f in found} - {0}):
+                found += self._meshes(picture, tiled(self._full_range, picture, turns), any_way=STRONG)
         if not found:
-            for turns in (1, 2, 3):
-                found += self._meshes(pixels, tiled(self._full_range, pixels, turns))
+            for turns in (0, 1, 2, 3):
+                found += self._meshes(picture, tiled(self._full_range, picture, turns))
         kept = _distinct(found)
         if not kept:
             raise NoFaceFound(f"no face found in {photo.name} ({photo.width} × {photo.height} pixels)")
-        faces = [self._face(photo, m) for m in kept]
+        faces = [self._face(picture, m) for m in kept]
         return tuple(sorted(faces, key=lambda f: -_prominence(f, photo)))
 
     def mask(self, photo: Photo, face: Face) -> Mask:
         """Mask the person around a face of the photo."""
         return self._mask(photo.pixels, face)
 
-    def _meshes(self, pixels: UInt8, boxes: list[Box]) -> list[tuple[Landmarks, float]]:
-        """Landmarks of the boxes that are faces, with detection score × mesh score."""
-        found = []
+    def _whole(self, photo: Pyramid, turns: int = 0) -> list[Box]:
+        """What either network sees in the whole photo: large faces the one, smaller ones the other."""
+        return whole(self._short_range, photo, turns) + whole(self._full_range, photo, turns)
+
+    def _meshes(self, photo: Pyramid, boxes: list[Box], *, any_way: float = 0.0) -> list[_Found]:
+        """Landmarks of the boxes that are faces; boxes that score at least ``any_way`` are tried every way up."""
+        found: list[_Found] = []
         for box in boxes:
-            region, score = self._finder.rough(pixels, box.region())
+            if any(overlaps(f.box, box.corners[None])[0] > OVERLAP for f in found):
+                continue
+            region, certainty = upright(self._short_range, photo, box, any_way=box.score >= any_way)
+            if certainty < MIN_CERTAINTY:
+                continue
+            region, score = self._finder.rough(photo, region)
             if score < MIN_MESH_SCORE:
                 continue
-            landmarks = self._finder.find(pixels, region)
+            landmarks = self._finder.find(photo, region)
             if landmarks.score >= MIN_MESH_SCORE:
-                found.append((landmarks, box.score * landmarks.score))
+                found.append(_Found(landmarks, certainty * landmarks.score))
         return found
 
-    def _face(self, photo: Photo, found: Landmarks) -> Face:
-        pose = pose_of(found.refined)
-        box = _box(found)
-        size = _size(found)
+    def _face(self, picture: Pyramid, found: _Found) -> Face:
+        landmarks = found.landmarks
+        pose = pose_of(landmarks.refined)
         return Face(
-            box=np.asarray(box, np.float32),
-            landmarks=np.asarray(found.refined, np.float32),
-            plain_landmarks=np.asarray(found.plain, np.float32),
+            box=np.asarray(found.box, np.float32),
+            landmarks=np.asarray(landmarks.refined, np.float32),
+            plain_landmarks=np.asarray(landmarks.plain, np.float32),
             canonical=pose.canonical,
             yaw=pose.yaw,
             pitch=pose.pitch,
             roll=pose.roll,
-            score=found.score,
-            size=size,
-            quality=judge(photo, found, pose, size),
+            score=landmarks.score,
+            size=found.size,
+            quality=judge(picture, landmarks, pose, found.size),
         )
 
     def _network(self, name: str) -> Network:
@@ -126,48 +165,19 @@ class Detector:
         return MaskNetwork(self._network("selfie_segmentation.tflite"))
 
 
-def pick(faces: tuple[Face, ...], which: str) -> tuple[Face, ...]:
-    """Pick faces as the command line's ``--face`` does.
-
-    Args:
-        faces: From ``Detector.detect``, in its order.
-        which: ``largest`` for the first, ``all``, or a number counted from 1.
-
-    Raises:
-        OptionInvalid: ``which`` is none of these.
-        FaceNotFound: There are not so many faces.
-    """
-    if which == "all":
-        return faces
-    if which == "largest":
-        return faces[:1]
-    if not which.isascii() or not which.isdigit() or int(which) < 1:
-        raise OptionInvalid(f"expected a face number from 1, `largest` or `all`, got {which!r}")
-    number = int(which)
-    if number > len(faces):
-        raise FaceNotFound(f"asked for face {number}, found {len(faces)}", asked=number, found=len(faces))
-    return (faces[number - 1],)
+def _quarters(found: _Found) -> int:
+    """Quarter turns counter-clockwise that set a face upright, 0 to 3."""
+    return round(found.landmarks.region.angle / (math.pi / 2)) % 4
 
 
-def _distinct(found: list[tuple[Landmarks, float]]) -> list[Landmarks]:
-    """The best of each group of landmarks that lie over each other."""
-    kept: list[Landmarks] = []
-    for landmarks, _ in sorted(found, key=lambda f: -f[1]):
-        boxes = np.array([_box(k) for k in kept]).reshape(-1, 4)
-        if not (overlaps(_box(landmarks), boxes) > OVERLAP).any():
-            kept.append(landmarks)
+def _distinct(found: list[_Found]) -> list[_Found]:
+    """The most certain of each group that lies over each other."""
+    kept: list[_Found] = []
+    for candidate in sorted(found, key=lambda f: -f.certainty):
+        boxes = np.array([k.box for k in kept]).reshape(-1, 4)
+        if not (overlaps(candidate.box, boxes) > OVERLAP).any():
+            kept.append(candidate)
     return kept
-
-
-def _box(found: Landmarks) -> Float64:
-    """(4,) float64 box of the landmarks, photo pixels."""
-    xy = found.refined[:, :2]
-    return np.concatenate([xy.min(0), xy.max(0)])
-
-
-def _size(found: Landmarks) -> float:
-    box = _box(found)
-    return float(max(box[2] - box[0], box[3] - box[1]))
 
 
 def _prominence(face: Face, photo: Photo) -> float:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maquette.types import Float32, Float64, UInt8
+from maquette.types import Float32, Float64
 from services.detector.attention import LID_POINTS, REFINED, AttentionMesh
 from services.detector.network import Network, sigmoid, unit_range
-from services.detector.region import Region
+from services.detector.region import Pyramid, Region
 from services.detector.topology import (
     ATTENTION_LEFT_EYE,
     ATTENTION_RIGHT_EYE,
@@ -53,16 +53,16 @@ class LandmarkFinder:
         self._mesh = mesh
         self._attention = attention
 
-    def rough(self, pixels: UInt8, region: Region) -> tuple[Region, float]:
+    def rough(self, photo: Pyramid, region: Region) -> tuple[Region, float]:
         """One quick look: the region that the mesh found there says is better, and the probability of a face."""
-        points, score = self._points(unit_range(region.sample(pixels, MESH_SIDE)))
+        points, score = self._points(unit_range(region.sample(photo, MESH_SIDE)))
         return frame(_to_photo(points, region)), score
 
-    def find(self, pixels: UInt8, region: Region) -> Landmarks:
+    def find(self, photo: Pyramid, region: Region) -> Landmarks:
         """All landmarks, from a region that ``rough`` gave."""
         for _ in range(SETTLING):
-            region, _ = self.rough(pixels, region)
-        crop = unit_range(region.sample(pixels, MESH_SIDE))
+            region, _ = self.rough(photo, region)
+        crop = unit_range(region.sample(photo, MESH_SIDE))
         flipped = np.ascontiguousarray(crop[:, ::-1])
         plain, score = self._points(crop)
         twin, twin_score = self._points(flipped)
@@ -99,7 +99,8 @@ def frame(points: Float64) -> Region:
     along = points[:MESH_LANDMARKS, :2] @ axes
     low, high = along.min(0), along.max(0)
     x, y = axes @ ((low + high) / 2)
-    return Region(float(x), float(y), 1.5 * float((high - low).max()), angle)
+    # Never of no size, whatever the network answers.
+    return Region(float(x), float(y), max(1.5 * float((high - low).max()), 1.0), angle)
 
 
 def _to_photo(points: Float32, region: Region) -> Float64:

@@ -5,7 +5,7 @@ import numpy as np
 from maquette.types import Face, Float32, Float64, Mask, UInt8
 from services.detector.landmarks import frame
 from services.detector.network import Network, unit_range
-from services.detector.region import Region
+from services.detector.region import Pyramid, Region
 
 REACH = 1.75
 """Side of the masked square by that of the landmark crop: hair, ears and neck lie within."""
@@ -30,7 +30,7 @@ class MaskNetwork:
         around = frame(face.landmarks.astype(np.float64))
         region = Region(around.x, around.y, REACH * around.size, around.angle)
         side = self._network.side
-        alpha = self._network(unit_range(region.sample(pixels, side)))[0][..., 0]
+        alpha = self._network(unit_range(region.sample(Pyramid(pixels), side)))[0][..., 0]
         to_photo = region.to_photo(side)
         inside = _inside(to_photo, side, pixels.shape[1], pixels.shape[0])
         return Mask(np.asarray(np.clip(alpha, 0, 1) * inside, np.float32), _inverse(to_photo))

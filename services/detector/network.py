@@ -1,15 +1,10 @@
 """Running one TensorFlow Lite network on one thread."""
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from maquette.types import Float32, UInt8
+from services.detector.silence import silenced
 
 
 class Network:
@@ -29,7 +24,8 @@ class Network:
         """
         # The interpreter refers to the buffer without owning it.
         self._model = model
-        with _silenced():
+        # The runtime's C++ side greets each process.
+        with silenced():
             self._interpreter = Interpreter(model_content=model, num_threads=1)
             self._interpreter.allocate_tensors()
         self._inputs = [int(d["index"]) for d in self._interpreter.get_input_details()]
@@ -64,23 +60,3 @@ def signed_range(crop: UInt8) -> Float32:
 def sigmoid(logits: Float32) -> Float32:
     """Logistic function that does not overflow."""
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Hold back what the runtime's C++ side writes to standard error: it greets each process and has no switch."""
-    try:
-        stderr = sys.__stderr__.fileno() if sys.__stderr__ is not None else -1
-        kept = os.dup(stderr)
-    except (OSError, ValueError):
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as sink:
-            os.dup2(sink.fileno(), stderr)
-            try:
-                yield
-            finally:
-                os.dup2(kept, stderr)
-    finally:
-        os.close(kept)

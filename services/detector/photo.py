@@ -2,20 +2,23 @@
 
 import hashlib
 import io
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pi_heif
-from PIL import Image
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from maquette.errors import PhotoTooLarge, PhotoUnreadable
 from maquette.settings import Settings
 from maquette.types import Photo, UInt8
 from services.detector.colour import to_srgb
 from services.detector.exif import read_exif
+from services.detector.silence import silenced
 
 KINDS = "JPEG, PNG, WebP, TIFF, HEIC, AVIF, BMP or GIF"
 
@@ -32,6 +35,18 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 )
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+MAX_SIDE = 65_535
+"""Pixels along a side; no camera makes more, and decoders crawl through pictures one pixel wide."""
+
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_BITS, _PLANES, _SEPARATE = 258, 284, 2
+"""TIFF tags: size of a tile, BitsPerSample and PlanarConfiguration, and the latter's value for one plane a channel."""
+
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+"""OpenCV's flip per EXIF orientation (1 left to right, 0 top to bottom, -1 both), after transposing for 5 to 8."""
+
+_UNHEARD = logging.NullHandler()
 
 _MAX_SCAN_PIXELS = 4_000_000_000
 """Pixels times passes of a progressive JPEG: a small file with thousands of passes takes minutes to decode."""
@@ -59,11 +74,10 @@ def load_photo(source: Path | bytes, *, name: str | None = None, settings: Setti
     data = _read(source, called, settings.max_bytes)
     kind = _kind(data, called)
     with _contained(called, kind):
-        image = _open_heif(data, called, settings) if kind == "HEIF" else _open(data, kind)
-        _check_pixels(image.size, called, settings)
+        image = _open_heif(data, called, settings) if kind == "HEIF" else _open(data, kind, called, settings)
         if kind == "JPEG":
             _check_passes(data, image.size, called)
-        image.load()
+        _load(image)
         # After loading: Pillow turns TIFFs upright itself while it loads them, and then says so.
         exif = read_exif(image)
         pixels = _upright(to_srgb(image), 1 if kind == "HEIF" else exif.orientation)
@@ -71,19 +85,23 @@ def load_photo(source: Path | bytes, *, name: str | None = None, settings: Setti
 
 
 def _read(source: Path | bytes, called: str, limit: int) -> bytes:
-    if isinstance(source, Path):
-        if not source.is_file():
-            found = "a folder" if source.is_dir() else "something that is no file" if source.exists() else "nothing"
-            raise PhotoUnreadable(f"expected a photo at {source}, found {found}", photo=called)
+    """Contents of a file, or the bytes themselves, within the limit."""
+    if isinstance(source, bytes):
+        size, data = len(source), source
+    else:
         try:
-            with source.open("rb") as file:
-                data = file.read(limit + 1)
-                size = max(len(data), source.stat().st_size)
+            if not source.is_file():
+                found = "a folder" if source.is_dir() else "something that is no file" if source.exists() else "nothing"
+                raise PhotoUnreadable(f"expected a photo at {source}, found {found}", photo=called)
+            size = source.stat().st_size
+            data = b""
+            if size <= limit:
+                with source.open("rb") as file:
+                    # A file that grows meanwhile is not read for ever.
+                    data = file.read(limit + 1)
         except OSError as error:
             raise PhotoUnreadable(f"cannot read {source}: {error.strerror or error}", photo=called) from error
-    else:
-        data, size = source, len(source)
-    if size > limit:
+    if max(size, len(data)) > limit:
         raise PhotoTooLarge(f"{called} has {size:,} bytes, at most {limit:,} are read", photo=called, bytes=size)
     if not data:
         raise PhotoUnreadable(f"{called} is empty, expected {KINDS}", photo=called)
@@ -113,6 +131,8 @@ def _contained(called: str, kind: str) -> Iterator[None]:
 
     Decoders meet hostile data with nearly every exception there is, so all are caught here.
     """
+    # Without a handler of anybody's, Python itself would print what Pillow logs.
+    logging.getLogger("PIL").addHandler(_UNHEARD)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -122,16 +142,39 @@ def _contained(called: str, kind: str) -> Iterator[None]:
     except (MemoryError, Image.DecompressionBombError) as error:
         raise PhotoTooLarge(f"{called} is too large to decode", photo=called, kind=kind) from error
     except Exception as error:
-        reason = str(error).strip().rstrip(".") or type(error).__name__
         raise PhotoUnreadable(
-            f"{called} looks like {kind} but is damaged or of a sort that cannot be read ({reason})",
+            f"{called} looks like {kind} but is damaged or of a sort that cannot be read{_reason(error)}",
             photo=called,
             kind=kind,
         ) from error
 
 
-def _open(data: bytes, kind: str) -> Image.Image:
-    return Image.open(io.BytesIO(data), formats=[kind])
+def _reason(error: Exception) -> str:
+    """What the decoder said, in brackets, where it said something that helps."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, UnidentifiedImageError) or not lines:
+        return ""
+    return f" ({lines[0].rstrip('.')[:200]})"
+
+
+def _open(data: bytes, kind: str, called: str, settings: Settings) -> Image.Image:
+    """Open a picture without decoding it."""
+    image = Image.open(io.BytesIO(data), formats=[kind])
+    _check_pixels(image.size, called, settings)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        # A tile is decoded whole, however little of it the picture covers.
+        _check_pixels((int(tags.get(_TILE_WIDTH, 1)), int(tags.get(_TILE_LENGTH, 1))), called, settings)
+        if tags.get(_PLANES, 1) == _SEPARATE and max(tags.get(_BITS, (8,))) > 8:
+            # Pillow takes the low bytes for pixels of their own here.
+            raise ValueError("more than 8 bits a channel in separate planes")
+    return image
+
+
+def _load(image: Image.Image) -> None:
+    """Decode a picture; libtiff prints each damaged line."""
+    with silenced() if any(t[0] == "libtiff" for t in getattr(image, "tile", ())) else nullcontext():
+        image.load()
 
 
 def _open_heif(data: bytes, called: str, settings: Settings) -> Image.Image:
@@ -147,9 +190,10 @@ def _check_pixels(size: tuple[int, int], called: str, settings: Settings) -> Non
     width, height = size
     if width < 1 or height < 1:
         raise PhotoUnreadable(f"{called} has no pixels ({width} × {height})", photo=called)
-    if width * height > settings.max_pixels:
+    if width * height > settings.max_pixels or max(width, height) > MAX_SIDE:
         raise PhotoTooLarge(
-            f"{called} has {width:,} × {height:,} pixels, at most {settings.max_pixels:,} are read",
+            f"{called} has {width:,} × {height:,} pixels, at most {settings.max_pixels:,} are read, and {MAX_SIDE:,} "
+            "a side",
             photo=called,
             width=width,
             height=height,
@@ -168,9 +212,6 @@ def _check_passes(data: bytes, size: tuple[int, int], called: str) -> None:
 def _upright(pixels: UInt8, orientation: int) -> UInt8:
     """Apply an EXIF orientation to (H, W, 3) pixels."""
     if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
+        pixels = np.asarray(cv2.transpose(pixels), np.uint8)
+    flip = _FLIPS.get(orientation)
+    return pixels if flip is None else np.asarray(cv2.flip(pixels, flip), np.uint8)

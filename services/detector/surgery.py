@@ -57,7 +57,8 @@ class _Graph:
 
     def __init__(self, model: bytes) -> None:
         self._bytes = model
-        graph = self._load().subgraphs[0]
+        self._model = self._load()
+        graph = self._model.subgraphs[0]
         self.inputs = [int(t) for t in graph.inputs]
         self.outputs = [int(t) for t in graph.outputs]
 
@@ -68,13 +69,14 @@ class _Graph:
 
     def custom(self, name: bytes) -> list[Any]:
         """Operators of a custom operation, in the order of execution."""
-        model = self._load()
-        return [o for o in model.subgraphs[0].operators if model.operatorCodes[o.opcodeIndex].customCode == name]
+        codes = self._model.operatorCodes
+        return [o for o in self._model.subgraphs[0].operators if codes[o.opcodeIndex].customCode == name]
 
     def part(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The part of the graph that leads from some tensors to others, as a model with only what it needs."""
         from flatbuffers import Builder
 
+        # A fresh copy, for it is cut to pieces.
         model = self._load()
         graph = model.subgraphs[0]
         maker = {int(t): k for k, o in enumerate(graph.operators) for t in o.outputs}

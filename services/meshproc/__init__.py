@@ -1,0 +1,1 @@
+"""The mesh room: a head to files to look at, animate and print."""

@@ -10,7 +10,7 @@ def draw_backdrop(rng: np.random.Generator, size: int) -> Float32:
     """(size, size, 3) float32 linear light."""
     kind = rng.choice(["wall", "gradient", "room", "leaves", "lights", "noise"], p=[0.2, 0.15, 0.3, 0.12, 0.08, 0.15])
     tone = np.exp(rng.normal(-1.6, 0.9))
-    hue = np.exp(rng.normal(0, 0.25, 3))
+    hue = np.exp(rng.normal(0, 0.3 if rng.random() < 0.3 else 0.08, 3))
     base = np.full((size, size, 3), tone * hue / hue.mean(), np.float32)
     if kind == "gradient":
         base *= _ramp(rng, size) * 2
@@ -40,7 +40,7 @@ def _noise(rng: np.random.Generator, size: int, channels: int) -> Float32:
     """(size, size, channels) float32 of about unit variance: several octaves, mostly grey."""
     out = np.zeros((size, size, channels), np.float32)
     for cells in (3, 6, 12, 24, 48):
-        grid = 0.8 * rng.normal(0, 1, (cells, cells, 1)) + 0.3 * rng.normal(0, 1, (cells, cells, channels))
+        grid = 0.9 * rng.normal(0, 1, (cells, cells, 1)) + 0.15 * rng.normal(0, 1, (cells, cells, channels))
         scaled = cv2.resize(grid.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
         out += scaled.reshape(size, size, channels) * rng.uniform(0.2, 0.8)
     return out
@@ -55,7 +55,7 @@ def _room(rng: np.random.Generator, base: Float32) -> Float32:
         x, y = (rng.uniform(-0.2, 1.0, 2) * size).astype(int)
         bright = 5.0 if rng.random() < 0.08 else 1.0
         tone = np.exp(rng.normal(-1.6, 0.9)) * bright
-        hue = np.exp(rng.normal(0, 0.3, 3))
+        hue = np.exp(rng.normal(0, 0.2, 3))
         colour = tuple(float(c) for c in tone * hue / hue.mean())
         cv2.rectangle(out, (int(x), int(y)), (int(x + w), int(y + h)), colour, -1)
     return np.asarray(out * np.exp(0.15 * _noise(rng, size, 3)), np.float32)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from maquette.geometry.raster import Scene
@@ -86,7 +85,7 @@ def make_canvas(model: HeadModel) -> Canvas:
 
 def _angle(vectors: Float32, axis: Float32) -> Float32:
     cosine = vectors @ axis / (np.linalg.norm(vectors, axis=1) * np.linalg.norm(axis))
-    return np.arccos(np.clip(cosine, -1, 1)).astype(np.float32)
+    return np.asarray(np.arccos(np.clip(cosine, -1, 1)), np.float32)
 
 
 class _Blur:
@@ -124,5 +123,3 @@ def _occlusion(rest: Float32, normals: Float32, model: HeadModel) -> Float32:
         directions = np.asarray(np.einsum("k,vkc->vc", ray, frames), np.float32)
         open_part += np.minimum(scene.cast(origins, directions).distance / _REACH, 1)
     return np.asarray(open_part / _RAYS, np.float32)
-
-

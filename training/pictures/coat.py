@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from maquette.headmodel import HeadModel
-from maquette.types import Float32, Float64, UInt8
+from maquette.types import Float32, Float64
 from training.pictures.canvas import Canvas
+from training.pictures.skin import Complexion, SkinLibrary
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Coat:
     """The head's paint.
 
     Attributes:
-        texture: (N, N, 3) uint8 sRGB in the model's atlas, or None for the tint alone.
-        tint: (V, 3) float32 linear factor (linear colour where there is no texture).
+        complexion: Skin from a library, or None for the tint alone.
+        tint: (V, 3) float32 factor on the complexion (linear colour where there is none).
         gloss: (V,) float32 strength of the highlight.
         stubble: (V,) float32, how much of the skin hair stubble covers.
         hair: (3,) float64 linear colour of brows, stubble and hair.
@@ -46,7 +47,7 @@ class Coat:
         weave: Strength of the cloth's pattern.
     """
 
-    texture: UInt8 | None
+    complexion: Complexion | None
     tint: Float32
     gloss: Float32
     stubble: Float32
@@ -73,8 +74,16 @@ def skin_tone(rng: np.random.Generator) -> Float64:
 
 def hair_tone(rng: np.random.Generator, skin: Float64) -> Float64:
     """(3,) linear colour of hair; black with dark skin, anything with light."""
-    tones = np.array([[0.012, 0.009, 0.008], [0.045, 0.026, 0.016], [0.11, 0.06, 0.03], [0.3, 0.19, 0.09], [0.22, 0.08, 0.03],
-                      [0.38, 0.37, 0.36]])  # fmt: skip
+    tones = np.array(
+        [
+            [0.012, 0.009, 0.008],
+            [0.045, 0.026, 0.016],
+            [0.11, 0.06, 0.03],
+            [0.3, 0.19, 0.09],
+            [0.22, 0.08, 0.03],
+            [0.38, 0.37, 0.36],
+        ]
+    )
     light = float(np.clip((skin[0] - 0.1) / 0.35, 0, 1))
     chance = np.array([1.0, 0.25 + light, 0.7 * light, 0.5 * light, 0.15 * light, 0.25])
     tone = tones[rng.choice(len(tones), p=chance / chance.sum())]
@@ -90,36 +99,47 @@ def draw_iris(rng: np.random.Generator, skin: Float64) -> Iris:
     else:
         colour = dark + rng.random() * (brown - dark)
     colour = colour * np.exp(rng.normal(0, 0.15, 3))
-    sclera = np.array([0.62, 0.56, 0.52]) * rng.uniform(0.75, 1.1) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.85, 1)])
+    sclera = (
+        np.array([0.5, 0.44, 0.4]) * rng.uniform(0.65, 1.1) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.85, 1)])
+    )
     return Iris(colour, colour * rng.uniform(0.15, 0.5), sclera, rng.uniform(0.25, 0.5), rng.uniform(0, 100))
 
 
-def draw_coat(model: HeadModel, canvas: Canvas, rng: np.random.Generator, texture: UInt8 | None = None) -> Coat:
+def draw_coat(model: HeadModel, canvas: Canvas, rng: np.random.Generator, skins: SkinLibrary | None = None) -> Coat:
     """Random paint.
 
     Args:
         model: Head model.
         canvas: Its masks.
         rng: Source of chance.
-        texture: (N, N, 3) uint8 sRGB skin to recolour; None for flat colours by region.
+        skins: Skins to choose from; None for flat colours by region.
     """
     skin = skin_tone(rng)
     hair = hair_tone(rng, skin)
     mask = canvas.masks
-    tint = np.tile(skin, (len(canvas.rest), 1))
+    complexion = None if skins is None else skins.draw(rng, skin, hair)
+    tint = np.tile(skin if complexion is None else np.ones(3), (len(canvas.rest), 1))
     red = np.array([1.0, 0.72, 0.7])
     for name, most in (("cheeks", 0.5), ("nose", 0.5), ("ears", 0.6)):
         tint *= 1 - rng.uniform(0, most) * mask[name][:, None] * (1 - red)
     tint *= 1 - rng.uniform(0, 0.35) * mask["lids"][:, None] * np.array([0.6, 0.8, 0.7])
-    if texture is None:
+    if complexion is None:
         lips = np.array([rng.uniform(0.75, 1.0), rng.uniform(0.4, 0.75), rng.uniform(0.45, 0.8)])
         tint *= 1 - mask["lips"][:, None] * (1 - lips)
         if rng.random() < 0.9:
             tint += rng.uniform(0.5, 0.95) * mask["brows"][:, None] * (hair - tint)
         if rng.random() < 0.75:
             tint += mask["scalp"][:, None] * (hair - tint)
-    parts = {"teeth": [0.55, 0.48, 0.38], "gums": [0.3, 0.09, 0.08], "tongue": [0.32, 0.11, 0.1], "mouth": [0.16, 0.04, 0.04],
-             "eye_socket": skin * 0.5}  # fmt: skip
+    elif rng.random() < 0.3:
+        lips = np.exp(rng.normal([0.0, -0.35, -0.25], 0.25))
+        tint *= 1 - rng.uniform(0.3, 1) * mask["lips"][:, None] * (1 - lips)
+    parts = {
+        "teeth": [0.55, 0.48, 0.38],
+        "gums": [0.3, 0.09, 0.08],
+        "tongue": [0.32, 0.11, 0.1],
+        "mouth": [0.16, 0.04, 0.04],
+        "eye_socket": skin * 0.5,
+    }
     for name, colour in parts.items():
         tint[model.part(name)] = np.asarray(colour) * np.exp(rng.normal(0, 0.1))
     gloss = rng.uniform(0.1, 0.5) + rng.uniform(0, 0.8) * mask["oily"] + rng.uniform(0.2, 1.5) * mask["lips"]
@@ -132,7 +152,7 @@ def draw_coat(model: HeadModel, canvas: Canvas, rng: np.random.Generator, textur
         collar = (rng.uniform(-125, -95), rng.uniform(-0.25, 0.35), rng.uniform(-0.45, -0.1))
     cloth = np.exp(rng.normal(-2.0, 1.1)) * np.exp(rng.normal(0, 0.35, 3))
     return Coat(
-        texture,
+        complexion,
         tint.astype(np.float32),
         np.asarray(gloss, np.float32),
         np.asarray(stubble, np.float32),

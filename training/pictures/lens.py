@@ -61,7 +61,7 @@ def develop(linear: Float32, face: Bool, rng: np.random.Generator) -> UInt8:
         quality = int(np.clip(rng.normal(80, 14), 30, 97))
         ok, data = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         assert ok
-        out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+        out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
     return np.ascontiguousarray(out)
 
 
@@ -103,7 +103,7 @@ def _noisy(x: Float32, rng: np.random.Generator) -> Float32:
     grain = rng.normal(0, 1, x.shape).astype(np.float32)
     if rng.random() < 0.5:
         grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), 0.8), np.float32) * 1.8
-    return x + grain * np.sqrt(shot * np.clip(x, 0, None) + read * read)
+    return np.asarray(x + grain * np.sqrt(shot * np.clip(x, 0, None) + read * read), np.float32)
 
 
 def _graded(v: Float32, rng: np.random.Generator) -> Float32:

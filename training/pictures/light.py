@@ -55,7 +55,7 @@ def warmth(rng: np.random.Generator, spread: float) -> Float64:
     """(3,) colour of a lamp, from candle to overcast sky, of unit mean."""
     t = rng.normal(0, spread)
     colour = np.exp(np.array([t, 0.1 * rng.normal(0, spread), -t]))
-    return colour / colour.mean()
+    return np.asarray(colour / colour.mean(), np.float64)
 
 
 def draw_light(rng: np.random.Generator) -> Light:

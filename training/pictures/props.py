@@ -1,7 +1,6 @@
 """Glasses, beards and cropped hair, made here: meshes for ``shot.Stage``."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maquette.geometry.raster import Scene
 from maquette.geometry.surface import vertex_normals
@@ -42,7 +41,7 @@ def draw_glasses(model: HeadModel, subject: Subject, rng: np.random.Generator) -
         rims.append(np.stack([x, y, -wrap * (x - middle[0]) ** 2 + tilt * (y - middle[1])], 1))
     depth = _clear(model, face, np.concatenate(rims), 2.0)
     depth = min(max(depth, eyes[0][2] + 10), eyes[0][2] + 26)
-    rims = [r + [0, 0, depth] for r in rims]
+    rims = [r + np.array([0, 0, depth]) for r in rims]
     thick = float(np.exp(rng.uniform(np.log(0.6), np.log(2.6))))
     tubes = [_tube(np.concatenate([r, r[:1]]), thick) for r in rims]
     inner = [r[np.abs(r[:, 0] - middle[0]).argmin()] for r in rims]
@@ -57,7 +56,7 @@ def draw_glasses(model: HeadModel, subject: Subject, rng: np.random.Generator) -
         ear = face[model.region(f"ear_{side}")].astype(np.float64)
         top = ear[ear[:, 1] > np.quantile(ear[:, 1], 0.8)]
         rest = top[(sign * top[:, 0]).argmin()] + [sign * 3, 2, 0]
-        shoulder = hinge + [sign * 3, 0, -6]
+        shoulder = hinge + np.array([sign * 3, 0, -6])
         tubes.append(_tube(np.stack([hinge, shoulder, (shoulder + rest) / 2 + [sign * 2, 0, 0], rest]), thick * 0.9))
     vertices, triangles = _joined(tubes)
     dark = rng.choice(["black", "brown", "metal", "colour"], p=[0.45, 0.25, 0.2, 0.1])
@@ -67,14 +66,14 @@ def draw_glasses(model: HeadModel, subject: Subject, rng: np.random.Generator) -
         "metal": np.array([0.35, 0.33, 0.3]),
         "colour": rng.uniform(0.02, 0.4, 3),
     }[str(dark)]
-    frame = Prop(vertices, triangles, np.zeros((len(vertices), 2), np.float32), _plain(colour, 1.0), 2.5, False)
+    frame = Prop(vertices, triangles, np.zeros((len(vertices), 2), np.float32), _plain(1.0), colour, 2.5, False)
     lenses, facets = _joined([_fan(r) for r in rims])
     if rng.random() < 0.12:
         tint, opacity, gloss = rng.uniform(0.003, 0.05, 3), rng.uniform(0.6, 0.95), 4.0
     else:
         tint, opacity = np.full(3, 0.02), rng.uniform(0.04, 0.15)
         gloss = rng.uniform(0.5, 5.0) / opacity
-    glass = Prop(lenses, facets, np.zeros((len(lenses), 2), np.float32), _plain(tint, opacity), gloss, False)
+    glass = Prop(lenses, facets, np.zeros((len(lenses), 2), np.float32), _plain(opacity), tint, gloss, False)
     return frame, glass
 
 
@@ -116,16 +115,16 @@ def draw_fur(
          for k in range(layers)]
     )  # fmt: skip
     side = 512
-    picture = np.zeros((side, side, 4), np.float32)
+    picture = np.zeros((side, side, 2), np.float32)
     strands = rng.random((side // layers, side))
     shade = np.exp(0.35 * rng.normal(0, 1, (side // layers, side)))
     for k in range(layers):
         rows = slice(side - (k + 1) * (side // layers), side - k * (side // layers))
         there = strands < density * (1 - 0.75 * k / layers)
-        picture[rows, :, :3] = colour * shade[..., None] * (0.5 + 0.5 * (k + 1) / layers)
-        picture[rows, :, 3] = 0.85 * there
+        picture[rows, :, 0] = shade * (0.5 + 0.5 * (k + 1) / layers)
+        picture[rows, :, 1] = 0.85 * there
     opacity = np.tile(np.clip(mask[base] * 1.3, 0, 1), layers).astype(np.float32)
-    return Prop(vertices, triangles, uv.astype(np.float32), picture, 0.2, True, opacity)
+    return Prop(vertices, triangles, uv.astype(np.float32), picture, colour, 0.2, True, opacity)
 
 
 def _clear(model: HeadModel, face: Float32, points: Float64, margin: float) -> float:
@@ -157,7 +156,7 @@ def _tube(path: Float64, radius: float) -> tuple[Float64, Int32]:
 
 def _fan(rim: Float64) -> tuple[Float64, Int32]:
     """A slightly domed disc that fills a rim."""
-    middle = rim.mean(0) + [0, 0, 0.8]
+    middle = rim.mean(0) + np.array([0, 0, 0.8])
     ring = np.concatenate([rim, (rim + middle) / 2 + [0, 0, 0.4], middle[None]])
     n = len(rim)
     i = np.arange(n)
@@ -173,5 +172,5 @@ def _joined(meshes: list[tuple[Float64, Int32]]) -> tuple[Float32, Int32]:
     return np.concatenate([v for v, _ in meshes]).astype(np.float32), np.concatenate(triangles).astype(np.int32)
 
 
-def _plain(colour: NDArray[np.floating], opacity: float) -> Float32:
-    return np.tile(np.append(colour, opacity).astype(np.float32), (2, 2, 1))
+def _plain(opacity: float) -> Float32:
+    return np.tile(np.array([1.0, opacity], np.float32), (2, 2, 1))

@@ -12,8 +12,8 @@ from maquette.headmodel import HeadModel
 from maquette.types import Bool, Camera, Float32, Float64, Int32
 from training.pictures.canvas import Canvas
 from training.pictures.coat import Coat
-from training.pictures.lens import to_linear
 from training.pictures.light import Light, harmonics
+from training.pictures.skin import SkinLibrary
 
 LAYERS = 8
 """Sheets of hair that one ray looks through at most."""
@@ -29,7 +29,8 @@ class Prop:
         vertices: (P, 3) float32 mm, head frame.
         triangles: (F, 3) int32.
         uv: (P, 2) float32.
-        picture: (N, N, 4) float32 linear colour and opacity, row 0 is v = 1.
+        picture: (N, M, 2) float32 brightness and opacity, row 0 is v = 1.
+        colour: (3,) float64 linear, what the brightness is multiplied with.
         gloss: Strength of the highlight.
         fibrous: Whether it is lit as hair is, from both sides.
         opacity: (P,) float32 factor on the picture's opacity, or None.
@@ -39,6 +40,7 @@ class Prop:
     triangles: Int32
     uv: Float32
     picture: Float32
+    colour: Float64
     gloss: float = 0.0
     fibrous: bool = True
     opacity: Float32 | None = None
@@ -84,7 +86,20 @@ class Stage:
         camera: Camera,
         coat: Coat,
         props: tuple[Prop, ...] = (),
+        skins: SkinLibrary | None = None,
     ) -> None:
+        """Put everything in place.
+
+        Args:
+            model: Head model.
+            canvas: Its masks.
+            vertices: (V, 3) mm, head frame.
+            camera: The camera.
+            coat: The head's paint.
+            props: What it wears.
+            skins: Library that the paint's complexion refers to.
+        """
+        self._skins = skins
         self._model, self._canvas, self._coat, self._props = model, canvas, coat, props
         meshes = [(vertices, model.triangles)] + [(p.vertices, p.triangles) for p in props]
         starts = np.cumsum([0] + [len(v) for v, _ in meshes])
@@ -95,7 +110,6 @@ class Stage:
         self._normals = np.asarray(vertex_normals(moved, self._triangles), np.float32)
         self._scene = Scene(moved, self._triangles)
         self._component = model.component[model.triangles[:, 0]]
-        self._texture = None if coat.texture is None else to_linear(coat.texture)
         per_vertex = [coat.tint, coat.gloss[:, None], coat.stubble[:, None], canvas.occlusion[:, None], canvas.rest]
         per_vertex += [canvas.iris[:, None], canvas.masks["cheeks"][:, None] + canvas.masks["nose"][:, None]]
         self._attributes = np.concatenate(per_vertex, 1).astype(np.float32)
@@ -121,7 +135,7 @@ class Stage:
             if len(own) == 0:
                 continue
             texel = _prop_texel(prop, triangle[own] - self._owner_start[k + 1], weight[own])
-            colour[own], opacity[own] = texel[:, :3], texel[:, 3]
+            colour[own], opacity[own] = texel[:, :1] * prop.colour, texel[:, 1]
             gloss[own], sharpness[own], fibre[own] = prop.gloss, 40, prop.fibrous
         normal[away] *= -1
         return Hits(rays[seen], point, normal, colour, opacity, gloss, sharpness, openness, fibre, head)
@@ -140,7 +154,7 @@ class Stage:
             solid = np.ones(len(seen), np.float32)
             for k, prop in enumerate(self._props):
                 own = np.flatnonzero((triangle >= self._owner_start[k + 1]) & (triangle < self._owner_start[k + 2]))
-                solid[own] = _prop_texel(prop, triangle[own] - self._owner_start[k + 1], weight[own])[:, 3]
+                solid[own] = _prop_texel(prop, triangle[own] - self._owner_start[k + 1], weight[own])[:, 1]
             through[index[seen]] *= 1 - solid
             on = seen[solid < 0.95]
             origins = origins[on] + ways[on] * (raster.distance[on, None] + np.float32(0.2))
@@ -169,8 +183,8 @@ class Stage:
         skin = component == names.index("skin")
         exponent = np.full(len(own), 14, np.float32)
         uv = np.einsum("pkc,pk->pc", model.uv[model.uv_triangles[t]], w)
-        if self._texture is not None:
-            paint[skin] *= _bilinear(self._texture, uv[skin])
+        if coat.complexion is not None and self._skins is not None:
+            paint[skin] *= self._skins.paint(coat.complexion, uv[skin])
         grain = _hash(rest * 1.7)
         paint[skin] *= 1 + (0.08 * grain[skin, None] - 0.04)
         if coat.freckles:
@@ -185,7 +199,7 @@ class Stage:
         wet = np.isin(component, [names.index(n) for n in ("teeth", "gums", "tongue")])
         shine[wet], exponent[wet] = 1.5, 80
         # The lids' edges and the mouth lie in the dark on the mean head; an open mouth lets some light in.
-        seen = np.where(wet, np.maximum(seen, 0.25), np.where(eye, np.maximum(seen, 0.45), seen))
+        seen = np.where(wet, np.maximum(seen, 0.25), np.where(eye, np.clip(seen * 1.2, 0.3, 0.9), seen))
         if coat.collar is not None:
             height, slope, depth = coat.collar
             edge = height + slope * np.abs(rest[:, 0]) + depth * (rest[:, 2] - 20) * (rest[:, 2] > 20)
@@ -199,11 +213,11 @@ class Stage:
 
 
 def _prop_texel(prop: Prop, triangle: NDArray[np.int64], weight: Float32) -> Float32:
-    """(P, 4) float32 linear colour and opacity of points of a prop."""
+    """(P, 2) float32 brightness and opacity of points of a prop."""
     corners = prop.triangles[triangle]
     texel = _nearest(prop.picture, np.einsum("pkc,pk->pc", prop.uv[corners], weight))
     if prop.opacity is not None:
-        texel[:, 3] *= (prop.opacity[corners] * weight).sum(1)
+        texel[:, 1] *= (prop.opacity[corners] * weight).sum(1)
     return texel
 
 
@@ -243,19 +257,7 @@ def _nearest(picture: Float32, uv: Float32) -> Float32:
     n = picture.shape[0]
     row = np.clip(((1 - uv[:, 1] % 1) * n).astype(int), 0, n - 1)
     column = np.clip((uv[:, 0] % 1 * picture.shape[1]).astype(int), 0, picture.shape[1] - 1)
-    return picture[row, column]
-
-
-def _bilinear(picture: Float32, uv: Float32) -> Float32:
-    n = picture.shape[0]
-    x, y = uv[:, 0] * n - 0.5, (1 - uv[:, 1]) * n - 0.5
-    c = np.clip(np.floor(x).astype(int), 0, n - 2)
-    r = np.clip(np.floor(y).astype(int), 0, n - 2)
-    fx = np.clip(x - c, 0, 1)[:, None].astype(np.float32)
-    fy = np.clip(y - r, 0, 1)[:, None].astype(np.float32)
-    flat = picture.reshape(n * n, -1)
-    k = r * n + c
-    return (flat[k] * (1 - fx) + flat[k + 1] * fx) * (1 - fy) + (flat[k + n] * (1 - fx) + flat[k + n + 1] * fx) * fy
+    return np.asarray(picture[row, column], np.float32)
 
 
 def shade(hits: Hits, stage: Stage, light: Light, side: int, rng: np.random.Generator) -> Float32:
@@ -264,7 +266,7 @@ def shade(hits: Hits, stage: Stage, light: Light, side: int, rng: np.random.Gene
     soft = np.clip(harmonics(hits.normal) @ light.ambient.astype(np.float32), 0.01, None)
     out = hits.colour * soft * hits.open[:, None]
     fresnel = 0.04 + 0.5 * (1 - np.clip((hits.normal * view).sum(1), 0, 1)) ** 5
-    out += (hits.gloss * fresnel * hits.open)[:, None] * soft * 0.6
+    out += (np.minimum(hits.gloss, 1.2) * fresnel * hits.open)[:, None] * soft * 0.5
     for k, lamp in enumerate(light.lamps):
         way = np.broadcast_to(lamp.direction.astype(np.float32), hits.normal.shape)
         cosine = (hits.normal * way).sum(1)
@@ -336,7 +338,9 @@ def render(
         rays = hits.ray[on]
         if len(rays) == 0:
             break
-        origins[rays] = hits.point[on] + directions[rays] / np.linalg.norm(directions[rays], axis=1, keepdims=True) * 0.15
+        origins[rays] = (
+            hits.point[on] + directions[rays] / np.linalg.norm(directions[rays], axis=1, keepdims=True) * 0.15
+        )
     radiance += through[:, None] * backdrop.reshape(-1, 3)
     return radiance.reshape(n, n, 3), face.reshape(n, n)
 

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from maquette.headmodel import HeadModel
+from maquette.headmodel.hair import HairLibrary
 from maquette.types import Camera, UInt8
+from training.appearance import Appearance
 from training.pictures.backdrop import draw_backdrop
 from training.pictures.canvas import Canvas, make_canvas
 from training.pictures.coat import draw_coat
 from training.pictures.lens import develop
 from training.pictures.light import draw_light
 from training.pictures.shot import Stage, render
+from training.pictures.skin import SkinLibrary
 from training.pictures.subject import Subject, draw_subject
 from training.pictures.view import Angles, draw_camera
+from training.pictures.wardrobe import Wardrobe
 
 SIZE = 384
 
@@ -36,10 +40,27 @@ class Picture:
 class Studio:
     """Takes pictures of random heads."""
 
-    def __init__(self, model: HeadModel, *, size: int = SIZE) -> None:
+    def __init__(
+        self,
+        model: HeadModel,
+        appearance: Appearance | None = None,
+        hair: HairLibrary | None = None,
+        *,
+        size: int = SIZE,
+    ) -> None:
+        """Prepare what all pictures share.
+
+        Args:
+            model: Head model.
+            appearance: Skins and brows; None for flat colours.
+            hair: Hair and lashes; None for cropped and bald heads only.
+            size: Side of the pictures in pixels.
+        """
         self.model = model
         self.size = size
+        self._skins = None if appearance is None else SkinLibrary(model, appearance)
         self.canvas: Canvas = make_canvas(model)
+        self._wardrobe = Wardrobe(model, self.canvas, hair)
         face = model.landmarks(model.mean)[:468]
         self._centre = (face.max(0) + face.min(0)).astype(np.float64) / 2 + [0, 8, -25]
 
@@ -60,7 +81,15 @@ class Studio:
         rng = np.random.default_rng([seed, number])
         subject = draw_subject(self.model, rng, open_jaw=open_jaw, still=still)
         camera = draw_camera(rng, self._centre, self.size, angles, uniform=uniform)
-        coat = draw_coat(self.model, self.canvas, rng)
-        stage = Stage(self.model, self.canvas, subject.vertices, camera, coat)
+        coat = draw_coat(self.model, self.canvas, rng, self._skins)
+        stage = Stage(
+            self.model,
+            self.canvas,
+            subject.vertices,
+            camera,
+            coat,
+            self._wardrobe.dress(subject, coat, rng),
+            self._skins,
+        )
         radiance, face = render(stage, camera, draw_light(rng), draw_backdrop(rng, self.size), rng)
         return Picture(develop(radiance, face, rng), subject, camera)

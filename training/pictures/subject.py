@@ -9,7 +9,7 @@ from maquette.headmodel import ARKIT_NAMES, HeadModel
 from maquette.types import Float32, Float64
 
 IDENTITY_SD = 0.9
-"""Standard deviation of the identity coefficients: a little narrower than the model's own, whose tails are odd faces."""
+"""Standard deviation of the identity coefficients: a little less than the model's own, whose tails are odd faces."""
 
 EYES = ("left", "right")
 
@@ -80,11 +80,17 @@ def draw_expression(rng: np.random.Generator) -> Float32:
             value = rng.uniform(0, 0.8)
             weights[name] = value
             twin = name.replace("Left", "~").replace("Right", "Left").replace("~", "Right")
-            if twin in weights and name not in ("jawLeft", "jawRight", "mouthLeft", "mouthRight") and rng.random() < 0.85:
+            if (
+                twin in weights
+                and name not in ("jawLeft", "jawRight", "mouthLeft", "mouthRight")
+                and rng.random() < 0.85
+            ):
                 weights[twin] = value
     elif kind < 0.8:
         weights["jawOpen"] = rng.uniform(0.05, 0.7)
-        weights[str(rng.choice(["mouthFunnel", "mouthPucker", "mouthShrugUpper", "mouthRollLower"]))] = rng.uniform(0, 0.5)
+        weights[str(rng.choice(["mouthFunnel", "mouthPucker", "mouthShrugUpper", "mouthRollLower"]))] = rng.uniform(
+            0, 0.5
+        )
         both("mouthStretch", rng.uniform(0, 0.4))
     if rng.random() < 0.5:
         both("eyeBlink", max(rng.normal(0.08, 0.1), 0), 0.05)

@@ -1,0 +1,1 @@
+"""How good are the heads? Benchmarks that a user can run: ``maquette bench``."""

@@ -1,0 +1,203 @@
+"""Mouth and eyes of the skin: how a closed solid is cut there, so that lips and lids may overlap.
+
+A skin whose lips or lids pass through each other bounds no solid. So the ring of skin around each opening is taken out
+and becomes two solids of its own, an upper and a lower one, each closed by a cone from its edges to a tip inside the
+head; a cone from the hole's edge to the same tip closes the rest. The union of the three is what the skin bounds,
+whatever the lips or lids do, but for a wedge from the opening to the tip.
+
+Everything here depends on the model's faces alone and is worked out once, on its mean.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components, dijkstra
+
+from maquette.geometry.surface import boundary_edges
+from maquette.headmodel import HeadModel
+from maquette.types import Bool, Float64, Int32
+from services.meshproc.mesh import HeadMesh, fan, quad_components
+
+_RINGS = {"mouth": (7, 6, 8, 5, 4), "eye": (3, 4, 2, 5)}
+"""How many rings of faces around an opening are taken out, the best first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """One opening of the skin.
+
+    Attributes:
+        name: ``mouth``, ``eye_left`` or ``eye_right``.
+        tip: Index of the point inside the head that the cones run to, after the mesh's vertices.
+        loop: (L,) int32, vertices of the skin's edge.
+        outer: (M,) int32, vertices of the hole in the rest of the skin.
+        upper: (F, 3) int32, skin of the upper solid.
+        lower: (F, 3) int32, skin of the lower solid.
+    """
+
+    name: str
+    tip: int
+    loop: Int32
+    outer: Int32
+    upper: Int32
+    lower: Int32
+
+
+@dataclass(frozen=True, eq=False)
+class Openings:
+    """The skin of a mesh, cut around its openings.
+
+    Attributes:
+        rest: (F, 3) int32, the skin that is left and the cones that close its holes.
+        rim: (R,) int32, its only edge, the bust's, in the order that a solid's wall below needs.
+        openings: Mouth, left eye, right eye.
+    """
+
+    rest: Int32
+    rim: Int32
+    openings: tuple[Opening, ...]
+
+
+@lru_cache(maxsize=8)
+def openings_of(model: HeadModel, mesh: HeadMesh) -> Openings:
+    """Cut the skin of a mesh of a model; only its faces matter."""
+    component = quad_components(model)
+    skin = np.flatnonzero(component == model.component_names.index("skin")).astype(np.int32)
+    left = np.zeros(len(model.quads), bool)
+    left[skin] = True
+    openings: list[Opening] = []
+    for name, loop in _loops(model, skin, component):
+        ring = _ring(model, skin, loop, _RINGS["mouth" if name == "mouth" else "eye"])
+        left[ring.quads] = False
+        openings.append(_cut(mesh, name, ring, len(mesh.vertices) + len(openings)))
+    rest = fan(mesh.quads[left[mesh.source]])
+    edge = open_edges(rest)
+    holes = [edge[np.isin(edge, o.outer).all(1)] for o in openings]
+    rim = edge[~np.isin(edge, np.concatenate(holes)).all(1)]
+    caps = [cone(hole, o.tip) for hole, o in zip(holes, openings, strict=True)]
+    return Openings(np.concatenate([rest, *caps]), _in_order(rim), tuple(openings))
+
+
+@dataclass(frozen=True, eq=False)
+class _Ring:
+    """Quads of the model around an opening, and whether each is above it."""
+
+    quads: Int32
+    upper: Bool
+    loop: Int32
+
+
+def _loops(model: HeadModel, skin: Int32, component: Int32) -> list[tuple[str, Int32]]:
+    """Name and vertices of each opening's edge, where the skin meets its linings."""
+    outside = np.unique(model.quads[skin])
+    found = []
+    for lining in ("mouth", "eye_socket"):
+        inside = model.quads[component == model.component_names.index(lining)]
+        shared = np.intersect1d(outside, inside)
+        if lining == "mouth":
+            found.append(("mouth", shared))
+            continue
+        left = model.mean[shared, 0] > 0
+        found += [("eye_left", shared[left]), ("eye_right", shared[~left])]
+    return [(name, loop.astype(np.int32)) for name, loop in found]
+
+
+def _ring(model: HeadModel, skin: Int32, loop: Int32, widths: tuple[int, ...]) -> _Ring:
+    """The ring of the first width whose outer edge is one loop."""
+    quads = model.quads[skin]
+    depth = np.full(len(model.mean), 99)
+    depth[loop] = 0
+    for step in range(1, max(widths) + 1):
+        near = np.unique(quads[(depth[quads] < step).any(1)])
+        depth[near] = np.minimum(depth[near], step)
+    for width in widths:
+        chosen = skin[(depth[quads] <= width).all(1)]
+        outer = _outer_edge(model.quads[chosen], loop)
+        if outer is not None:
+            return _halve(model, chosen, loop, outer)
+    raise AssertionError("no ring of skin around an opening has a simple edge")
+
+
+def _outer_edge(quads: Int32, loop: Int32) -> Int32 | None:
+    """Vertices of the outer edge of a ring, None if it is not one loop that stays clear of the inner one."""
+    edge = open_edges(fan(quads))
+    inner = np.isin(edge, loop)
+    if (inner.any(1) != inner.all(1)).any() or inner.all(1).sum() != len(loop):
+        return None
+    outer = edge[~inner.all(1)]
+    start = outer[:, 0]
+    simple = len(np.unique(start)) == len(start) == len(_in_order(outer))
+    return start if simple else None
+
+
+def _halve(model: HeadModel, chosen: Int32, loop: Int32, outer: Int32) -> _Ring:
+    """Cut a ring in two, from both corners of the opening outwards along edges."""
+    mean, quads = model.mean.astype(np.float64), model.quads[chosen]
+    after = np.roll(quads, -1, 1)
+    pairs = np.unique(np.sort(np.stack([quads.ravel(), after.ravel()], 1), 1), axis=0)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    cut: set[tuple[int, int]] = set()
+    for side in (1.0, -1.0):
+        cut |= {(min(a, b), max(a, b)) for a, b in pairwise(_path(mean, pairs, loop, outer, side))}
+    edges: dict[tuple[int, int], list[int]] = {}
+    for q, corner in enumerate(quads):
+        for a, b in zip(corner, np.roll(corner, -1), strict=True):
+            if a != b:
+                edges.setdefault((min(a, b), max(a, b)), []).append(q)
+    joined = np.array([e for key, e in edges.items() if len(e) == 2 and key not in cut])
+    graph = sparse.coo_array((np.ones(len(joined)), joined.T), shape=(len(quads), len(quads)))
+    count, half = connected_components(graph, directed=False)
+    assert count == 2, f"an opening's ring fell into {count} pieces, expected 2"
+    height = [mean[quads[half == k]][..., 1].mean() for k in (0, 1)]
+    return _Ring(chosen, np.asarray(half == int(np.argmax(height))), loop)
+
+
+def _path(mean: Float64, pairs: Int32, loop: Int32, outer: Int32, side: float) -> list[int]:
+    """Shortest way along edges from an opening's corner, between its edges, to the sideward end of the outer one."""
+    start = int(loop[np.argmax(side * mean[loop, 0])])
+    enter, leave = np.ones(len(mean), bool), np.ones(len(mean), bool)
+    enter[loop] = False
+    leave[np.concatenate([loop, outer])] = False
+    leave[start] = True
+    ways = np.concatenate([pairs, pairs[:, ::-1]])
+    ways = ways[leave[ways[:, 0]] & enter[ways[:, 1]]]
+    length = np.linalg.norm(mean[ways[:, 0]] - mean[ways[:, 1]], axis=1)
+    graph = sparse.coo_array((length, ways.T), shape=(len(mean), len(mean))).tocsr()
+    distance, before = dijkstra(graph, indices=start, return_predecessors=True)
+    ends = outer[np.isfinite(distance[outer])]
+    path = [int(ends[np.argmax(side * mean[ends, 0])])]
+    while path[-1] != start:
+        path.append(int(before[path[-1]]))
+    return path[::-1]
+
+
+def _cut(mesh: HeadMesh, name: str, ring: _Ring, tip: int) -> Opening:
+    """The two halves of a ring, on any mesh of the model."""
+    side = np.full(int(mesh.source.max()) + 1, -1)
+    side[ring.quads] = np.where(ring.upper, 0, 1)
+    upper, lower = (fan(mesh.quads[side[mesh.source] == k]) for k in (0, 1))
+    edge = open_edges(np.concatenate([upper, lower]))
+    loop = _in_order(edge, int(ring.loop[0]))
+    return Opening(name, tip, loop, np.setdiff1d(edge[:, 0], loop).astype(np.int32), upper, lower)
+
+
+def cone(edges: Int32, tip: int) -> Int32:
+    """(N, 3) triangles from directed edges to a point, closing what the edges bound."""
+    return np.stack([edges[:, 1], edges[:, 0], np.full(len(edges), tip)], 1).astype(np.int32)
+
+
+def open_edges(triangles: Int32) -> Int32:
+    """(N, 2) int32 directed edges of triangles that have no opposite."""
+    return np.asarray(boundary_edges(triangles), np.int32)
+
+
+def _in_order(edges: Int32, start: int | None = None) -> Int32:
+    """Vertices of the closed line of directed edges that runs through a vertex, by default the first."""
+    following = {int(a): int(b) for a, b in edges}
+    line = [int(edges[0, 0]) if start is None else start]
+    while (to := following[line[-1]]) != line[0]:
+        line.append(to)
+    return np.array(line, np.int32)

@@ -1,0 +1,111 @@
+"""Hair as paint: what the skin under a hair mesh looks like, or the head when there is none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maquette.types import Float32
+from services.reconstructor.engines.open.atlas import Atlas, blur, smoothstep, weighted_blur
+from services.reconstructor.engines.open.filling import close_holes
+from services.reconstructor.engines.open.linear import luminance
+from services.reconstructor.engines.open.merging import Seen
+from services.reconstructor.engines.open.surface import grain
+from services.reconstructor.engines.open.tissue import BROWS, EARS, Tissue
+
+_HAIRY = 0.3
+_COVER = 0.9
+_STRANDS = 0.55
+_SOFT_MM = 3.0
+_REACH_MM = 9.0
+_BLACK = np.array([0.02, 0.014, 0.01], np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Scalp:
+    """A layer of hair to paint over skin.
+
+    Attributes:
+        colour: (H, N, 3) float32 linear albedo.
+        opacity: (H, N) float32, 0 to 1.
+    """
+
+    colour: Float32
+    opacity: Float32
+
+
+def paint_scalp(atlas: Atlas, seen: Seen, tissues: Sequence[Tissue]) -> Scalp | None:
+    """Hair as short as stubble, in the photo's colour and within the photo's hairline; None on a bald head.
+
+    Where the photos show hair well its strands show; elsewhere it is grain, because a strand that a grazing look-up
+    smears over the skull looks like nothing.
+
+    Args:
+        atlas: Of the head model.
+        seen: What the photos show.
+        tissues: Of each photo.
+    """
+    fractions = [t.hairy for t in tissues if t.hairy is not None]
+    if fractions and max(fractions) < _HAIRY:
+        return None
+    mm, place = 1 / atlas.texel_mm, _place(atlas)
+    sure = seen.weight * seen.hair * place
+    told = np.clip(seen.hair + seen.skin, 0, 1)
+    share = seen.hair / np.maximum(seen.hair + seen.skin, np.float32(1e-3))
+    opacity = _opacity(atlas, share, seen.weight * told * place)
+    # Where it was seen the photo's own hairline is sharper.
+    close = smoothstep(seen.weight * 1.6 - 0.3) * np.clip(told * 2, 0, 1) * place
+    opacity = (opacity + (share - opacity) * close) * place
+    tone = np.broadcast_to(_tone(atlas, seen, sure), seen.albedo.shape)
+    smooth = weighted_blur(seen.albedo, sure, 3 * mm)
+    strands = smoothstep(sure * 2 - 0.3)
+    spots = np.clip(1 + 0.16 * grain(sure.shape, 0.35 * mm, 11) + 0.07 * grain(sure.shape, 1.6 * mm, 12), 0.4, 1.8)
+    fine = np.clip(seen.albedo / np.maximum(smooth, np.float32(1e-3)), 0.4, 2.2)
+    colour = close_holes(atlas, seen.albedo, sure, np.ascontiguousarray(tone))
+    colour *= spots[..., None] + (fine - spots[..., None]) * (_STRANDS * strands)[..., None]
+    ragged = opacity + 1.1 * grain(sure.shape, 0.4 * mm, 13) * opacity * (1 - opacity) * (1 - close)
+    cover = _COVER + (1 - _COVER) * strands
+    return Scalp(colour, np.asarray(np.clip(ragged, 0, 1) * cover, np.float32))
+
+
+def _opacity(atlas: Atlas, share: Float32, known: Float32) -> Float32:
+    """(H, N) float32, how much hair there is: as seen, and beyond what was seen as on the model's scalp."""
+    sigma = _REACH_MM / atlas.texel_mm
+    scalp = weighted_blur(atlas.image(_hairline(atlas)), atlas.skin.astype(np.float32), _SOFT_MM / atlas.texel_mm)
+    near = weighted_blur(share, known, sigma)
+    reached = smoothstep(blur(known, sigma) * 2)
+    return np.clip((scalp + (near - scalp) * reached) * 1.3 - 0.15, 0, 1)
+
+
+def _place(atlas: Atlas) -> Float32:
+    """(H, N) float32, 1 where head hair grows or falls: the scalp, and the face above the brows."""
+    model = atlas.model
+    height = model.mean[:, 1]
+    brows = float(height[np.any([model.region(n) for n in BROWS], 0)].max())
+    ears = np.any([model.region(n) for n in EARS], 0)
+    values = np.maximum(_hairline(atlas), model.region("face") * smoothstep((height - brows) / 10) * ~ears)
+    for _ in range(2):
+        values = np.asarray(atlas.averaging @ values.astype(np.float32))
+    return atlas.image(values)
+
+
+def _hairline(atlas: Atlas) -> Float32:
+    """(V,) float32, 1 where head hair grows on the model: the scalp down to a line from behind the ears to the nape."""
+    model = atlas.model
+    _, y, z = model.mean.T
+    ear = model.mean[model.region(EARS[0])]
+    back = smoothstep((ear[:, 2].mean() - z) / (ear[:, 2].mean() - z.min()))
+    line = ear[:, 1].min() + 24 - 44 * back
+    return np.asarray(model.region("scalp") * smoothstep((y - line) / 16), np.float32)
+
+
+def _tone(atlas: Atlas, seen: Seen, sure: Float32) -> Float32:
+    """(3,) colour of the hair; of the brows where no hair was seen."""
+    where = sure > 0.4
+    if where.sum() < 300:
+        brows = (atlas.region(*BROWS) > 0.6) & (seen.weight > 0.4)
+        if brows.sum() < 50:
+            return _BLACK
+        y = luminance(seen.albedo)
+        where = brows & (y <= np.median(y[brows]))
+    return np.asarray(np.median(seen.albedo[where], axis=0), np.float32)

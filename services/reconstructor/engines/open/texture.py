@@ -1,0 +1,165 @@
+"""Photos onto the head: colour maps and relief in the head model's UV atlas."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from maquette.headmodel import HeadModel
+from maquette.rooms import PhotoView, ReconstructOptions
+from maquette.types import Fit, Float32, Textures, UInt8
+from services.reconstructor.engines.open.atlas import Atlas, atlas_of, smoothstep, weighted_blur
+from services.reconstructor.engines.open.detail import normal_map, relief
+from services.reconstructor.engines.open.evening import even_out
+from services.reconstructor.engines.open.filling import (
+    close_holes,
+    continue_tone,
+    draw_back,
+    firmness,
+    mirror_detail,
+    steady_tone,
+    yield_to_mirror,
+)
+from services.reconstructor.engines.open.inner import measure_tints, paint_inner
+from services.reconstructor.engines.open.linear import encode
+from services.reconstructor.engines.open.merging import Seen, merge
+from services.reconstructor.engines.open.sampling import Sample, sample_view
+from services.reconstructor.engines.open.scalp import Scalp, paint_scalp
+from services.reconstructor.engines.open.surface import darken_cavities, roughen
+from services.reconstructor.engines.open.tissue import BROWS, LIDS, LIPS, Tissue, hair_volume, tell_tissues
+
+_NECK_MM = (15.0, 45.0)
+"""Below the chin the neck's tone is continued between these depths: collars begin anywhere."""
+
+_TONE_OF_NO_SKIN = np.array([0.45, 0.27, 0.19], np.float32)
+
+
+def build_textures(
+    model: HeadModel,
+    fit: Fit,
+    views: Sequence[PhotoView],
+    posed: Sequence[Float32],
+    options: ReconstructOptions,
+) -> Textures:
+    """Make the maps of a head.
+
+    The photos' light is taken away before anything is blended or continued, and laid on again for the photo map: tone
+    continues further without seams that way.
+
+    Args:
+        model: The head model.
+        fit: Cameras and residuals, one view per photo, the main photo first.
+        views: The photos, in the order of the fit's views.
+        posed: Per photo (V, 3) float32 mm, head frame, the head with that photo's expression and gaze.
+        options: ``texture_size`` N, and whether there is to be ``detail``.
+
+    Returns:
+        Photo and albedo maps (N, N, 3); relief and normal map of side 1024 (N where N is less) with ``detail``, else
+        None. The lighting is that of ``lighting.harmonics``, by its mean on the seen skin.
+
+    Raises:
+        ValueError: The numbers of fitted views, photos and posed heads differ.
+    """
+    atlas = atlas_of(model, options.texture_size)
+    samples = [sample_view(atlas, p, v, photo) for p, v, photo in zip(posed, fit.views, views, strict=True)]
+    tissues = [
+        tell_tissues(atlas, s, hair_volume(atlas, p, v, photo, s))
+        for s, p, v, photo in zip(samples, posed, fit.views, views, strict=True)
+    ]
+    seen = merge(atlas, samples, tissues)
+    tone = _tone(seen)
+    lit, weight, plain = _skin(atlas, seen, tone)
+    lit = darken_cavities(atlas, roughen(atlas, lit, weight, plain), weight)
+    albedo = even_out(atlas, lit, plain, seen.frontal, tone)
+    hair = paint_scalp(atlas, seen, tissues)
+    if hair is not None:
+        lit, albedo = _over(lit, hair), _over(albedo, hair)
+    lids = seen.shade[atlas.region(*LIDS) > 0.5].mean(0)
+    albedo, photo = atlas.whole(albedo), atlas.whole(lit * seen.shade)
+    side = float(tissues[0].light[3].mean())
+    paint_inner(atlas, albedo, photo, lids, side, measure_tints(views[0], fit.views[0], tone), tone)
+    displacement, normal = _detail(atlas, samples, tissues, posed) if options.detail else (None, None)
+    return Textures(
+        _without_gutters(atlas, encode(photo)),
+        _without_gutters(atlas, encode(albedo)),
+        atlas.whole(weight),
+        displacement,
+        normal,
+        tissues[0].light,
+    )
+
+
+def _without_gutters(atlas: Atlas, image: UInt8) -> UInt8:
+    """Every texel that no triangle covers takes the colour of the nearest that one does, so that filtering is clean."""
+    return image.reshape(-1, 3)[atlas.nearest]
+
+
+def _detail(
+    atlas: Atlas, samples: Sequence[Sample], tissues: Sequence[Tissue], posed: Sequence[Float32]
+) -> tuple[Float32, UInt8]:
+    """Displacement (M, M) and normal map (M, M, 3) from all photos, each where it shows the skin well."""
+    found = [relief(atlas, s, t, p) for s, t, p in zip(samples, tissues, posed, strict=True)]
+    displacement = found[0][0]
+    if len(found) > 1:
+        total = np.maximum(sum(sure for _, sure in found), np.float32(1e-6))
+        displacement = np.asarray(sum(d * sure for d, sure in found) / total, np.float32)
+    return displacement, normal_map(atlas, posed[0], displacement)
+
+
+def _tone(seen: Seen) -> Float32:
+    """(3,) float32 linear albedo of the skin."""
+    core = seen.skin * seen.weight > 0.5
+    if not core.any():
+        return _TONE_OF_NO_SKIN
+    return np.asarray(np.median(seen.albedo[core], axis=0), np.float32)
+
+
+def _skin(atlas: Atlas, seen: Seen, tone: Float32) -> tuple[Float32, Float32, Float32]:
+    """Skin everywhere: colour (H, N, 3), how well it was seen (H, N), and where it is plain skin (H, N)."""
+    pure = _pure(atlas, seen.skin, seen.weight)
+    inner = _inner_face(atlas)
+    clear = _clear_of_clothes(atlas)
+    weight = draw_back(atlas, yield_to_mirror(atlas, seen.weight * np.maximum(pure, inner) * clear))
+    firm = firmness(atlas, weight)
+    low = continue_tone(atlas, seen.albedo, np.square(weight * pure * firm), tone)
+    own = steady_tone(atlas, seen.albedo, weight, firm, low)
+    base = close_holes(atlas, own, weight, low)
+    mirrored, usable = mirror_detail(atlas, own, weight * (1 - seen.hair), low)
+    base += (mirrored - base) * (usable * (1 - weight))[..., None]
+    colour = base + (own - base) * weight[..., None]
+    odd = np.maximum(weight, usable) * inner * (1 - np.maximum(pure, (pure * weight)[:, ::-1] * (1 - weight)))
+    features = np.clip(1.5 * atlas.region(*BROWS, *LIPS, *LIDS, soften=4), 0, 1)
+    return colour, weight, np.clip(1 - odd, 0, 1) * (1 - features)
+
+
+def _pure(atlas: Atlas, skin: Float32, weight: Float32) -> Float32:
+    """(H, N) float32, skin that has nothing else within some 3 mm: pixels on the edge of hair are a mixture."""
+    around = weighted_blur(skin, weight + np.float32(1e-3), 3 / atlas.texel_mm)
+    return skin * smoothstep((around - np.float32(0.5)) / np.float32(0.4))
+
+
+def _inner_face(atlas: Atlas) -> Float32:
+    """(H, N) float32, 1 well inside the face, where whatever the photo shows belongs to it: brows, lips, a beard.
+
+    Hair falls over the sides further than anything else reaches over the jaw, so that the margin is wider above.
+    """
+    within = (atlas.region("face", soften=0) > 0.5) | ~atlas.skin
+    depth = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5) * np.float32(atlas.texel_mm)
+    height = atlas.model.mean[:, 1]
+    mouth = float(height[atlas.model.region("lip_upper")].mean())
+    above = atlas.image(smoothstep((height - mouth) / 30))
+    return smoothstep((depth - (11 + 4 * above)) / 8) * atlas.skin
+
+
+def _clear_of_clothes(atlas: Atlas) -> Float32:
+    """(H, N) float32, 1 on the head, fading down the neck to 0."""
+    height = atlas.model.mean[:, 1]
+    chin = float(height[atlas.model.region("chin")].min())
+    return atlas.image(smoothstep((height - chin + _NECK_MM[1]) / (_NECK_MM[1] - _NECK_MM[0])))
+
+
+def _over(skin: Float32, hair: Scalp) -> Float32:
+    """Hair over skin, mixed as the eye sees it: in linear light some skin between dark hairs would outshine them."""
+    share = hair.opacity[..., None]
+    under, above = np.sqrt(np.maximum(skin, 0)), np.sqrt(np.maximum(hair.colour, 0))
+    return np.asarray(np.square(under + (above - under) * share), np.float32)

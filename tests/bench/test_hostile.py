@@ -1,0 +1,168 @@
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from maquette import errors
+from maquette.benchmarks import hostile
+from maquette.benchmarks.hostile import Series, run_series, summary, table
+from maquette.benchmarks.specimens import KINDS, Specimen, specimens
+from maquette.benchmarks.specimens.portraits import PORTRAITS, portrait_bytes
+from maquette.settings import Settings
+from services.detector.photo import load_photo
+
+
+def made(series: list[Specimen], folder: Path) -> list[bytes]:
+    out = []
+    for specimen in series:
+        place = folder / str(specimen.number)
+        place.mkdir(parents=True)
+        out.append(specimen.place(place).read_bytes())
+    return out
+
+
+def plain(series: list[Specimen]) -> list[Specimen]:
+    return [s for s in series if s.kind != "place"]
+
+
+def test_a_series_is_as_long_as_asked_and_has_every_kind() -> None:
+    for count in (60, 1000):
+        series = specimens(count, 3)
+        assert [s.number for s in series] == list(range(count))
+        assert {s.kind for s in series} == set(KINDS)
+
+
+def test_a_long_series_hardly_repeats_itself() -> None:
+    assert len({(s.kind, s.name) for s in specimens(1000, 7)}) > 970
+
+
+def test_one_seed_makes_the_same_files_and_another_makes_others(tmp_path: Path) -> None:
+    first, again, other = (plain(specimens(90, seed)) for seed in (5, 5, 6))
+    files = made(first, tmp_path / "first")
+    assert files == made(again, tmp_path / "again")
+    assert len(set(files) & set(made(other, tmp_path / "other"))) < 30
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_what_hostile_files_are_made_of_can_be_read(name: str, settings: Settings) -> None:
+    photo = load_photo(portrait_bytes(name), settings=settings)
+    assert (photo.width, photo.height) in ((160, 160), (128, 128))
+
+
+def test_hostile_files_give_a_result_or_a_named_error(settings: Settings, tmp_path: Path) -> None:
+    series = run_series(specimens(120, 7), keep=tmp_path / "kept")
+    assert [(f.specimen.name, f.faults) for f in series.failures] == []
+    assert series.leaks == ()
+    named = {e.code for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.InputError)}
+    outcomes = Counter(f.outcome for f in series.findings)
+    assert set(outcomes) <= {"result", *named}
+    assert outcomes["result"] > 15
+    assert outcomes["photo_unreadable"] > 40
+    assert not (tmp_path / "kept").exists()
+
+
+MISBEHAVIOUR = """
+import os, time, warnings
+from pathlib import Path
+from services.detector import photo
+
+real = photo.load_photo
+kept = []
+
+def load_photo(source, **options):
+    name = source.name
+    if name.startswith("abort"):
+        os.abort()
+    if name.startswith("hang"):
+        time.sleep(60)
+    if name.startswith("exit"):
+        os._exit(3)
+    if name.startswith("unnamed"):
+        raise ValueError("nobody knows")
+    if name.startswith("noise"):
+        os.write(2, b"library: something is odd")
+    if name.startswith("warning"):
+        warnings.warn("this is odd")
+    if name.startswith("print"):
+        print("hello")
+    if name.startswith("scratch"):
+        Path("left.txt").write_text("left")
+    if name.startswith("spoil"):
+        source.with_name("beside.txt").write_text("left")
+    if name.startswith("memory"):
+        kept.append(b"x" * 4_000_000)
+    if name.startswith("descriptor"):
+        kept.append(open("/dev/null"))
+    return real(source, **options)
+
+photo.load_photo = load_photo
+"""
+
+
+@pytest.fixture
+def misbehaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes whose reading of photos goes wrong in the way that the file's name says."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(MISBEHAVIOUR)
+    paths = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+
+def named(*names: str) -> list[Specimen]:
+    def place(name: str, folder: Path) -> Path:
+        path = folder / f"{name}.jpg"
+        path.write_bytes(portrait_bytes("JPEG"))
+        return path
+
+    return [Specimen(k, "place", name, lambda folder, name=name: place(name, folder)) for k, name in enumerate(names)]
+
+
+def faults(series: Series) -> dict[str, str]:
+    return {f.specimen.name: " ".join(f.faults) for f in series.findings}
+
+
+def test_every_misbehaviour_is_noticed_and_goes_to_its_own_file(
+    misbehaving: None, settings: Settings, tmp_path: Path
+) -> None:
+    names = ["good", "abort", "hang", "exit", "unnamed", "noise", "warning", "print", "scratch", "spoil", "last"]
+    series = run_series(named(*names), seconds=3, whole=False, keep=tmp_path / "kept")
+    found = faults(series)
+    assert list(found) == names
+    assert found["good"] == found["last"] == ""
+    assert "crash: SIGABRT" in found["abort"]
+    assert "load_photo" in found["abort"]
+    assert "hang: not done after 3 s" in found["hang"]
+    assert "crash: exit status 3" in found["exit"]
+    assert "ValueError: nobody knows" in found["unnamed"]
+    assert "noise: library: something is odd" in found["noise"]
+    assert "UserWarning: this is odd" in found["warning"]
+    assert "noise: hello" in found["print"]
+    assert "left.txt" in found["scratch"]
+    assert "beside.txt" in found["spoil"]
+    assert not series.passed
+    assert len(list((tmp_path / "kept").iterdir())) == len(series.failures) == 9
+    assert (tmp_path / "kept" / "1" / "abort.jpg").read_bytes() == portrait_bytes("JPEG")
+
+
+def test_what_leaks_is_noticed(misbehaving: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostile, "PEAK_MB", 50.0)
+    series = run_series(named(*["memory", "descriptor"] * 24), whole=False)
+    assert [leak.split(":")[0] for leak in series.leaks] == ["memory", "descriptors"]
+    # A process that reads photos holds more than this at once.
+    assert {f.faults[0].split(":")[0] for f in series.findings} == {"memory"}
+    assert not series.passed
+
+
+def test_a_table_and_a_summary_add_up(settings: Settings) -> None:
+    series = run_series(specimens(30, 2), whole=False, workers=2)
+    columns, rows = table(series)
+    figures = [dict(zip(columns, row, strict=True)) for row in rows]
+    *kinds, total = figures
+    assert total["kind"] == "all"
+    assert sum(int(row["files"]) for row in kinds) == int(total["files"]) == 30
+    told = summary(series)
+    assert told["passed"]
+    assert told["count"] == sum(told["outcomes"].values()) == 30
+    assert sum(n for kind in told["kinds"].values() for n in kind.values()) == 30
+    assert told["outcomes"]["photo_unreadable"] == int(total["photo_unreadable"])

@@ -1,0 +1,51 @@
+"""The program as it is started from a shell: output streams, signals, start-up."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maquette.settings import Settings
+
+
+def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+    program = [sys.executable, "-c", "from maquette.cli import main; main()", *words]
+    return subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_told_to_end_leaves_no_file(
+    number: signal.Signals, status: int, sample: Path, settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "head"
+    with start("reconstruct", str(sample), "-o", str(folder)) as process:
+        assert process.stderr is not None
+        assert "Reading" in process.stderr.readline()
+        process.send_signal(number)
+        assert process.wait(20) == status
+        assert "Traceback" not in process.stderr.read()
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_not_complained_about(unbuffered: str) -> None:
+    with start("model", "info", "--json", PYTHONUNBUFFERED=unbuffered) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.wait(20)
+        assert process.stderr.read() == ""
+
+
+def test_help_starts_without_the_rooms() -> None:
+    code = (
+        "import sys; from maquette.cli.main import run; run(['--help']); "
+        "print([m for m in sys.modules if m.startswith(('services.', 'cv2', 'scipy', 'trimesh', 'skimage'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
