@@ -31,6 +31,7 @@ from training.haircut import (
     clear,
     fringe,
     fringe_picture,
+    hang_straight,
     lie_on_forehead,
     narrow,
     shorten,
@@ -70,6 +71,7 @@ class Recipe:
         cut: What it counts as.
         opening: Part of the face that it must leave free, or None.
         hang: Where it starts to be squeezed and where it ends, mm of height; None to leave its length.
+        straight: How much hanging hair is brought forward per mm of depth below the ears.
         hem: Height at which it is cut off, mm; None to leave its length.
         taper: Width of the lowest hair as a share of its own, for tails.
         low: Fringe brought near the forehead.
@@ -81,6 +83,7 @@ class Recipe:
     opening: Opening | None = None
     hang: tuple[float, float] | None = None
     hem: float | None = None
+    straight: float = 0.0
     taper: float = 1.0
     low: bool = False
     fringe: bool = False
@@ -91,8 +94,8 @@ RECIPES = {
     "bob01": Recipe("bob02", "bob", opening=BROWS, low=True),
     "bob02": Recipe("bob02", "bob", opening=FOREHEAD, low=True),
     "braid01": Recipe("braid01", "tied", opening=FOREHEAD, hang=(-60.0, -190.0), taper=0.6, low=True),
-    "long01": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0),
-    "long02": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, fringe=True),
+    "long01": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3),
+    "long02": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3, fringe=True),
     "ponytail01": Recipe("ponytail01", "tied", hang=(-20.0, -165.0)),
     "short01": Recipe("short01", "short"),
     "short02": Recipe("short02", "short"),
@@ -143,6 +146,7 @@ class Binder:
         if recipe.hang is not None:
             points = narrow(points, recipe.hang[0], float(points[:, 1].min()), recipe.taper)
             points = shorten(points, *recipe.hang)
+        points = hang_straight(points, -10.0, recipe.straight)
         picture = style_picture(recipe.source, mesh, HAIR_SIZE)
         if recipe.opening is not None or recipe.hem is not None:
             picture = clear(picture, points, triangles, uv, recipe.opening, recipe.hem)
@@ -218,7 +222,11 @@ def _strands(folder: Path) -> Picture:
         raise ValueError(f"{folder}: hair_bob02 has no picture")
     size = len(picture)
     rows, columns = slice(round(0.52 * size), round(0.7 * size)), slice(round(0.06 * size), round(0.4 * size))
-    return luminance_map(picture, size)[rows, columns]
+    strands = luminance_map(picture, size)[rows, columns].astype(np.float64)
+    # The tips there are dark; a fringe lies in the light as the crown does.
+    level = cv2.GaussianBlur(strands[..., 0], (0, 0), size / 12)
+    strands[..., 0] *= loader.MEAN_LUMINANCE * 255 / np.maximum(level, 1)
+    return np.asarray(np.clip(np.rint(strands), 0, 255), np.uint8)
 
 
 def _resized(picture: Picture, width: int, height: int) -> Picture:

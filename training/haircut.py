@@ -43,7 +43,7 @@ FOREHEAD = Opening(middle=-5.0, tall=112.0, wide=54.0)
 
 
 _FRINGE_ROWS, _FRINGE_COLUMNS = 12, 25
-_FRINGE_WIDE = 56.0
+_FRINGE_WIDE = 60.0
 
 
 def fringe(points: Array, triangles: Index) -> tuple[Array, Index, Array]:
@@ -95,7 +95,7 @@ def fringe_picture(strands: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     out = strands.copy()
     out[..., 1] = np.rint(255 * keep).astype(np.uint8)
     # Hair gets lighter where it bends forwards, and darker at the tips.
-    out[..., 0] = np.clip(np.rint(out[..., 0] * (1.08 - 0.3 * np.abs(t - 0.45))), 0, 255).astype(np.uint8)
+    out[..., 0] = np.clip(np.rint(out[..., 0] * (1.12 - 0.35 * np.abs(t - 0.35))), 0, 255).astype(np.uint8)
     return out
 
 
@@ -127,6 +127,14 @@ def narrow(points: Array, top: float, bottom: float, share: float) -> Array:
     flat = points - axis
     flat[:, 1] = 0
     return points - flat * t * (1 - share)
+
+
+def hang_straight(points: Array, top: float, slope: float) -> Array:
+    """Bring what hangs behind the head below a height forward, as much per mm of depth as a slope says."""
+    behind = np.clip(-points[:, 2] / 60, 0, 1)
+    out = points.copy()
+    out[:, 2] += slope * behind * np.clip(top - points[:, 1], 0, None)
+    return out
 
 
 def lie_on_forehead(points: Array, skin: Array, normals: Array, *, height: float, share: float) -> Array:

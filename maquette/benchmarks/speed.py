@@ -199,16 +199,20 @@ def _run_warm(rooms: pipeline.Rooms, settings: Settings) -> dict[str, float]:
 
 def _run_cold() -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="maquette-time-") as folder:
-        program = [sys.executable, "-c", _PROGRAM, "reconstruct", str(sample_photo()), "-o", folder]
-        done = subprocess.run(
-            [sys.executable, "-S", "-c", _LAUNCHER, *program], capture_output=True, text=True, check=True
-        )
-        seconds, max_rss, status = json.loads(done.stdout)
+        seconds, peak, status, said = _launch(["-c", _PROGRAM, "reconstruct", str(sample_photo()), "-o", folder])
         if status != 0:
-            raise RuntimeError(f"expected the command line to exit with 0, found {status}: {done.stderr.strip()}")
+            raise RuntimeError(f"expected the command line to exit with 0, found {status}: {said}")
         timings = json.loads(Path(folder, TIMINGS_NAME).read_bytes())["seconds"]
     stages = {f"stage {name}": took for name, took in timings.items()}
-    return {"full": seconds, "peak": max_rss_mb(max_rss), **stages, "stage rest": seconds - sum(timings.values())}
+    return {"full": seconds, "peak": peak, **stages, "stage rest": seconds - sum(timings.values())}
+
+
+def _launch(words: Sequence[str]) -> tuple[float, float, int, str]:
+    """Run Python: wall seconds, peak memory in 10⁶ bytes, exit status, standard error."""
+    launcher = [sys.executable, "-S", "-c", _LAUNCHER, sys.executable, *words]
+    done = subprocess.run(launcher, capture_output=True, text=True, check=True)
+    seconds, max_rss, status = json.loads(done.stdout)
+    return seconds, max_rss_mb(max_rss), status, done.stderr.strip()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What the commands print: results on standard output, everything else on standard error."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,14 +24,18 @@ STAGE_TEXTS: dict[Stage, str] = {
 }
 
 
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and line end, other line ends, marks that turn the direction of writing, surrogates."""
+
+
 def say(text: str = "") -> None:
     """Print a line for a person on standard output."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(spelled(text) + "\n")
 
 
 def note(text: str) -> None:
     """Print a line on standard error."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(spelled(text) + "\n")
     sys.stderr.flush()
 
 
@@ -45,7 +50,7 @@ def show_table(columns: list[str], rows: list[list[str]], *, right: tuple[str, .
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(spelled, row))
     # A pipe has no width: lines are not to be broken for it.
     Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 240).print(table)
 
@@ -61,10 +66,15 @@ def error_json(error: BaseException) -> dict[str, Any]:
 
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks; its kind where it has none or is none of ours."""
-    text = " ".join(str(error).split())
+    text = spelled(" ".join(str(error).split()))
     if isinstance(error, MaquetteError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def spelled(text: str) -> str:
+    """Text in which what would steer a terminal, or is no character, is spelled out: names of files may hold it."""
+    return _STEERING.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
 @contextmanager

@@ -159,6 +159,8 @@ def _mouth(lab: Float32, points: Float64, face: _Complexion) -> float:
     )
     around = np.median(outside, axis=0)
     darkness = face.darkness(float(np.median(lips[..., 0].min(0))), float(around[0]))
+    # In a dark beard lips are light; less is made of it, for light falls on hands and masks too.
+    darkness = max(darkness, 0.5 * float(np.median(lips[..., 0].max(0)) - around[0]) / face.spread)
     # In faded pictures lips are redder by less, in black and white ones by nothing.
     vivid = np.clip(float(_chroma(face.colour)) / 20, 0.25, 1)
     redness = float(np.median(lips[..., 1].max(0)) - around[1])

@@ -2,8 +2,8 @@
 
 A skin whose lips or lids pass through each other bounds no solid. So the ring of skin around each opening is taken out
 and becomes two solids of its own, an upper and a lower one, each closed by a cone from its edges to a tip inside the
-head; a cone from the hole's edge to the same tip closes the rest. The union of the three is what the skin bounds,
-whatever the lips or lids do, but for a wedge from the opening to the tip.
+head. The union of the two is what the skin bounds there, whatever the lips or lids do, but for a wedge from the opening
+to the tip; without the cone from its outer edge it fits back into the hole.
 
 Everything here depends on the model's faces alone and is worked out once, on its mean.
 """
@@ -31,9 +31,9 @@ class Opening:
 
     Attributes:
         name: ``mouth``, ``eye_left`` or ``eye_right``.
-        tip: Index of the point inside the head that the cones run to, after the mesh's vertices.
+        tip: Index of the point inside the head that the inner cones run to, after the mesh's vertices.
         loop: (L,) int32, vertices of the skin's edge.
-        outer: (M,) int32, vertices of the hole in the rest of the skin.
+        border: (M, 2) int32, directed edges of the ring's outer edge.
         upper: (F, 3) int32, skin of the upper solid.
         lower: (F, 3) int32, skin of the lower solid.
     """
@@ -41,7 +41,7 @@ class Opening:
     name: str
     tip: int
     loop: Int32
-    outer: Int32
+    border: Int32
     upper: Int32
     lower: Int32
 
@@ -51,8 +51,8 @@ class Openings:
     """The skin of a mesh, cut around its openings.
 
     Attributes:
-        rest: (F, 3) int32, the skin that is left and the cones that close its holes.
-        rim: (R,) int32, its only edge, the bust's, in the order that a solid's wall below needs.
+        rest: (F, 3) int32, the skin beyond the rings.
+        rim: (R,) int32, the edge of the bust, in the direction of the skin's faces.
         openings: Mouth, left eye, right eye.
     """
 
@@ -71,14 +71,13 @@ def openings_of(model: HeadModel, mesh: HeadMesh) -> Openings:
     openings: list[Opening] = []
     for name, loop in _loops(model, skin, component):
         ring = _ring(model, skin, loop, _RINGS["mouth" if name == "mouth" else "eye"])
+        assert left[ring.quads].all(), "openings of the skin are too near to each other"
         left[ring.quads] = False
         openings.append(_cut(mesh, name, ring, len(mesh.vertices) + len(openings)))
     rest = fan(mesh.quads[left[mesh.source]])
     edge = open_edges(rest)
-    holes = [edge[np.isin(edge, o.outer).all(1)] for o in openings]
-    rim = edge[~np.isin(edge, np.concatenate(holes)).all(1)]
-    caps = [cone(hole, o.tip) for hole, o in zip(holes, openings, strict=True)]
-    return Openings(np.concatenate([rest, *caps]), _in_order(rim), tuple(openings))
+    rim = edge[~np.isin(edge, np.concatenate([o.border[:, 0] for o in openings])).all(1)]
+    return Openings(rest, _in_order(rim), tuple(openings))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +113,10 @@ def _ring(model: HeadModel, skin: Int32, loop: Int32, widths: tuple[int, ...]) -
         near = np.unique(quads[(depth[quads] < step).any(1)])
         depth[near] = np.minimum(depth[near], step)
     for width in widths:
-        chosen = skin[(depth[quads] <= width).all(1)]
+        chosen = skin[depth[quads].max(1) <= width]
         outer = _outer_edge(model.quads[chosen], loop)
         if outer is not None:
-            return _halve(model, chosen, loop, outer)
+            return _Ring(chosen, _halve(model, chosen, loop, outer), loop)
     raise AssertionError("no ring of skin around an opening has a simple edge")
 
 
@@ -133,8 +132,8 @@ def _outer_edge(quads: Int32, loop: Int32) -> Int32 | None:
     return start if simple else None
 
 
-def _halve(model: HeadModel, chosen: Int32, loop: Int32, outer: Int32) -> _Ring:
-    """Cut a ring in two, from both corners of the opening outwards along edges."""
+def _halve(model: HeadModel, chosen: Int32, loop: Int32, outer: Int32) -> Bool:
+    """Whether each face of a ring is above, when it is cut from both corners of the opening outwards along edges."""
     mean, quads = model.mean.astype(np.float64), model.quads[chosen]
     after = np.roll(quads, -1, 1)
     pairs = np.unique(np.sort(np.stack([quads.ravel(), after.ravel()], 1), 1), axis=0)
@@ -152,7 +151,7 @@ def _halve(model: HeadModel, chosen: Int32, loop: Int32, outer: Int32) -> _Ring:
     count, half = connected_components(graph, directed=False)
     assert count == 2, f"an opening's ring fell into {count} pieces, expected 2"
     height = [mean[quads[half == k]][..., 1].mean() for k in (0, 1)]
-    return _Ring(chosen, np.asarray(half == int(np.argmax(height))), loop)
+    return np.asarray(half == int(np.argmax(height)))
 
 
 def _path(mean: Float64, pairs: Int32, loop: Int32, outer: Int32, side: float) -> list[int]:
@@ -176,12 +175,12 @@ def _path(mean: Float64, pairs: Int32, loop: Int32, outer: Int32, side: float) -
 
 def _cut(mesh: HeadMesh, name: str, ring: _Ring, tip: int) -> Opening:
     """The two halves of a ring, on any mesh of the model."""
-    side = np.full(int(mesh.source.max()) + 1, -1)
-    side[ring.quads] = np.where(ring.upper, 0, 1)
-    upper, lower = (fan(mesh.quads[side[mesh.source] == k]) for k in (0, 1))
+    half = np.full(int(mesh.source.max()) + 1, -1)
+    half[ring.quads] = np.where(ring.upper, 0, 1)
+    upper, lower = (fan(mesh.quads[half[mesh.source] == k]) for k in (0, 1))
     edge = open_edges(np.concatenate([upper, lower]))
     loop = _in_order(edge, int(ring.loop[0]))
-    return Opening(name, tip, loop, np.setdiff1d(edge[:, 0], loop).astype(np.int32), upper, lower)
+    return Opening(name, tip, loop, edge[~np.isin(edge, loop).all(1)], upper, lower)
 
 
 def cone(edges: Int32, tip: int) -> Int32:

@@ -1,5 +1,6 @@
 """A head as one closed solid on a flat base, to be printed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -46,8 +47,8 @@ def build_solid(model: HeadModel, mesh: HeadMesh) -> Solid:
     """Make a head solid: the skin with the eyeballs in it, the mouth closed between the lips, a base below the bust.
 
     Linings of mouth and eyes and what is in the mouth are left away. The wall below the bust's edge is vertical and
-    ends in a plane. Skin that passes through itself at the lips and lids is united, and hollows without a way out are
-    filled.
+    ends in a plane. Lips and lids that pass through each other are united, and hollows between them that nothing leads
+    to are filled.
 
     Args:
         model: The model that the head is of.
@@ -59,43 +60,111 @@ def build_solid(model: HeadModel, mesh: HeadMesh) -> Solid:
     fine = len(mesh.vertices) != len(model.mean)
     cut = openings_of(model, grid_of(model).mesh if fine else _coarse(model))
     points = np.concatenate([mesh.vertices, *(_tip(model, mesh.vertices, o)[None] for o in cut.openings)])
-    small = []
-    for opening in cut.openings:
-        for half in (opening.upper, opening.lower):
-            small.append(_manifold(points, _star(points, half, opening), opening.name))
-        if opening.name == "mouth":
-            small.append(_plug(points, opening))
-        else:
-            ball = quad_components(model)[mesh.source] == model.component_names.index(opening.name)
-            small.append(_manifold(points, fan(mesh.quads[ball]), opening.name))
-    # Small solids first: uniting with the large one costs the most.
-    inserts = manifold3d.Manifold.batch_boolean(small, manifold3d.OpType.Add)
-    return _largest(_bust(points, cut) + inserts)
+    united = [
+        manifold3d.Manifold.batch_boolean(_solids(model, mesh, points, opening), manifold3d.OpType.Add)
+        for opening in cut.openings
+    ]
+    base, walls = _base(points, cut.rim)
+    points = np.concatenate([points, base])
+    insets = [_inset(points, *pair) for pair in zip(cut.openings, united, strict=True)]
+    vertices, faces = [points], [cut.rest, walls]
+    count = len(points)
+    for inset in insets:
+        if inset is None:
+            return _whole(points, cut, walls, united)
+        faces.append(np.where(inset.triangles < 0, -1 - inset.triangles, inset.triangles + count))
+        vertices.append(inset.vertices)
+        count += len(inset.vertices)
+    return _tidy(Solid(np.concatenate(vertices), np.concatenate(faces)))
 
 
 def _tip(model: HeadModel, vertices: Float32, opening: Opening) -> Float32:
     """(3,) float32 mm, the point inside the head that the cones of an opening run to."""
     if opening.name == "mouth":
         tip = vertices[opening.loop].mean(0)
-        tip[2] = vertices[opening.outer, 2].min() - _MOUTH_DEPTH_MM
+        tip[2] = vertices[opening.border[:, 0], 2].min() - _MOUTH_DEPTH_MM
         return np.asarray(tip, np.float32)
     middle = vertices[: len(model.mean)][model.part(opening.name)].mean(0)
     inwards = -np.sign(middle[0]) * _EYE_INWARDS_MM
     return np.asarray(middle + np.array([inwards, 0, -_EYE_DEPTH_MM]), np.float32)
 
 
-def _star(points: Float32, skin: Int32, opening: Opening) -> Int32:
-    """(F, 3) faces of half a ring of skin and the cone from its edges to the tip.
+def _solids(model: HeadModel, mesh: HeadMesh, points: Float32, opening: Opening) -> list[manifold3d.Manifold]:
+    """The two halves of the skin around an opening, and what fills it."""
+    skins = [_uncurled(points, half, opening) for half in (opening.upper, opening.lower)]
+    if opening.name != "mouth":
+        ball = quad_components(model)[mesh.source] == model.component_names.index(opening.name)
+        skins.append(_front(points, fan(mesh.quads[ball]), opening))
+    solids = [
+        _manifold(points, np.concatenate([skin, cone(open_edges(skin), opening.tip)]), opening.name) for skin in skins
+    ]
+    if opening.name == "mouth":
+        # Everything between the edge of the mouth's lining and the tip.
+        core = points[np.append(opening.loop, opening.tip)]
+        solids.append(manifold3d.Manifold.hull_points(core.astype(np.float64)))
+    return solids
 
-    Skin that curls inwards beyond the line where lip or lid turns away would cross the cone; it is left away, from the
-    opening up to that line, where the cone runs on smoothly.
+
+def _inset(points: Float32, opening: Opening, united: manifold3d.Manifold) -> Solid | None:
+    """What fits into the hole that the ring around an opening leaves in the skin.
+
+    Args:
+        points: (N, 3) float32 mm.
+        opening: The opening.
+        united: The union of its solids.
+
+    Returns:
+        New points, and faces of which index -1 - i is point i; None if something comes through the outer cone.
+    """
+    solid = _largest(united)
+    border = opening.border[:, 0]
+    at = {points[i].tobytes(): int(i) for i in border}
+    number = np.arange(len(solid.vertices))
+    for vertex in np.flatnonzero(np.isin(solid.vertices[:, 0], points[border, 0])):
+        number[vertex] = -1 - at.pop(solid.vertices[vertex].tobytes(), -1 - vertex)
+    tip = (solid.vertices == points[opening.tip]).all(1)
+    outer = tip[solid.triangles].any(1) & ((number[solid.triangles] < 0).sum(1) == 2)
+    kept = solid.triangles[~outer]
+    edge = open_edges(kept)
+    if at or len(edge) != len(border) or (number[edge] >= 0).any():
+        return None
+    return Solid(solid.vertices, np.asarray(number[kept], np.int32))
+
+
+def _whole(points: Float32, cut: Openings, walls: Int32, united: Sequence[manifold3d.Manifold]) -> Solid:
+    """The union of everything: what is always right, and slow."""
+    caps = [cone(opening.border[:, ::-1], opening.tip) for opening in cut.openings]
+    bust = _manifold(points, np.concatenate([cut.rest, *caps, walls]), "bust")
+    return _tidy(_largest(bust + manifold3d.Manifold.batch_boolean(list(united), manifold3d.OpType.Add)))
+
+
+def _uncurled(points: Float32, skin: Int32, opening: Opening) -> Int32:
+    """(F, 3) faces of half a ring of skin without those that curl inwards, which would cross the cone to the tip.
+
+    They are left away from the opening up to the line where lip or lid turns; from there the cone runs on smoothly.
     """
     used, local = np.unique(skin, return_inverse=True)
     faces = local.reshape(-1, 3).astype(np.int32)
-    turned = _turned(points[used] - points[opening.tip], faces)
+    outer = np.isin(used, opening.border[:, 0])
+    turned = _turned(points[used] - points[opening.tip], faces) & ~outer[faces].any(1)
     curled = _connected(faces, turned, np.isin(used, opening.loop))
-    kept = skin[_connected(faces, ~curled, np.isin(used, opening.outer))]
-    return np.concatenate([kept, cone(open_edges(kept), opening.tip)])
+    return skin[_connected(faces, ~curled, outer)]
+
+
+def _front(points: Float32, ball: Int32, opening: Opening) -> Int32:
+    """(F, 3) faces of an eyeball that lie in front of the tip and inside the cone from the hole to it."""
+    used = np.unique(ball)
+    tip = points[opening.tip]
+    lid = np.concatenate([opening.upper, opening.lower])
+    # Not as far as the outermost faces: straight edges between points inside could leave the cone.
+    lid = lid[~np.isin(lid, opening.border[:, 0]).any(1)]
+    over = cone(np.stack([opening.loop, np.roll(opening.loop, -1)], 1), len(points))
+    window = np.concatenate([points, points[opening.loop].mean(0, keepdims=True)])
+    inside = np.zeros(len(points), bool)
+    inside[used] = Scene(window, np.concatenate([lid, over])).cast(tip, points[used] - tip).covered
+    corner = points[ball] - tip
+    outwards = np.einsum("fc,fc->f", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])) > 0
+    return np.asarray(ball[outwards & inside[ball].all(1)], np.int32)
 
 
 def _turned(away: Float32, faces: Int32) -> Bool:
@@ -125,27 +194,27 @@ def _connected(faces: Int32, chosen: Bool, seeds: Bool) -> Bool:
     return reached
 
 
-def _plug(points: Float32, opening: Opening) -> manifold3d.Manifold:
-    """What closes the mouth: everything between the edge of its lining and the tip."""
-    return manifold3d.Manifold.hull_points(points[np.append(opening.loop, opening.tip)].astype(np.float64))
+def _base(points: Float32, rim: Int32) -> tuple[Float32, Int32]:
+    """Wall and floor below the bust.
 
+    Args:
+        points: (N, 3) float32 mm.
+        rim: (R,) int32, the edge of the bust.
 
-def _bust(points: Float32, cut: Openings) -> manifold3d.Manifold:
-    """The skin around the openings, its holes closed, on its base."""
-    rim = cut.rim
-    after = np.roll(rim, -1)
-    low = len(points) + np.arange(len(rim), dtype=np.int32)
-    low_after = np.roll(low, -1)
+    Returns:
+        (R, 3) float32 mm, points to follow the others, and (F, 3) int32 faces.
+    """
     floor_points = points[rim].copy()
     floor_points[:, 1] = points[rim, 1].min() - BASE_MM
+    low = len(points) + np.arange(len(rim), dtype=np.int32)
+    after, low_after = np.roll(rim, -1), np.roll(low, -1)
     walls = np.concatenate([np.stack([after, rim, low], 1), np.stack([after, low, low_after], 1)])
     # The floor faces down: in its plane x and z turn the right way as seen from below.
     plan = floor_points[::-1][:, [0, 2]].astype(np.float64)
     if _area(plan) < 0:
         raise MeshInvalid("expected the edge of the bust to run around it, found it turned over")
     floor = low[::-1][np.asarray(manifold3d.triangulate([plan]))]
-    faces = np.concatenate([cut.rest, walls, floor])
-    return _manifold(np.concatenate([points, floor_points]), faces, "bust")
+    return floor_points, np.concatenate([walls, floor]).astype(np.int32)
 
 
 def _area(polygon: np.ndarray) -> float:
@@ -170,8 +239,15 @@ def _largest(solid: manifold3d.Manifold) -> Solid:
     if not bodies:
         raise MeshInvalid(f"expected a solid, found none ({solid.status().name})")
     mesh = max(bodies, key=lambda body: body.volume()).to_mesh()
-    triangles = np.asarray(mesh.tri_verts, np.int32)
-    return Solid(_separated(np.asarray(mesh.vert_properties[:, :3], np.float32), triangles), triangles)
+    return Solid(np.asarray(mesh.vert_properties[:, :3], np.float32), np.asarray(mesh.tri_verts, np.int32))
+
+
+def _tidy(solid: Solid) -> Solid:
+    """Drop points that no face uses and tell those apart that are in one place."""
+    used = np.zeros(len(solid.vertices), bool)
+    used[solid.triangles] = True
+    triangles = (np.cumsum(used) - 1).astype(np.int32)[solid.triangles]
+    return Solid(_separated(solid.vertices[used], triangles), triangles)
 
 
 def _separated(vertices: Float32, triangles: Int32) -> Float32:

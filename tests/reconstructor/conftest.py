@@ -21,7 +21,6 @@ SKIN = np.array([0.42, 0.25, 0.18])
 SIDE = 512
 DISTANCE_MM = 1500.0
 SPAN_MM = 330.0
-OVERSAMPLED = 2
 
 Paint = Callable[[Float64, NDArray[np.str_]], Float64]
 """Linear albedo (P, 3) of points (P, 3) mm of the mean head, and the component that each lies on (P,)."""
@@ -70,6 +69,7 @@ def take_photo(
     camera: Camera | None = None,
     relief: Relief | None = None,
     gain: float = 1.0,
+    oversampled: int = 2,
 ) -> Scenery:
     """Render the mean head.
 
@@ -80,9 +80,10 @@ def take_photo(
         camera: From where; from the front by default.
         relief: Tilts the normals.
         gain: Exposure.
+        oversampled: Rays along each side of a pixel.
     """
     camera = camera or camera_at(0)
-    k = OVERSAMPLED
+    k = oversampled
     fine = Camera(
         camera.focal * k, camera.centre * k, camera.rotation, camera.translation, camera.width * k, camera.height * k
     )

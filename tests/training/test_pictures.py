@@ -68,7 +68,7 @@ def test_networks_see_no_face_in_a_backdrop(studio: Studio, settings: Settings) 
 
 
 def test_the_eyes_turn_with_the_gaze(model: HeadModel) -> None:
-    rest = np.zeros(len(model.identity_modes), np.float32), np.zeros(len(ARKIT_NAMES), np.float32)
+    rest = model.mean, np.zeros(len(ARKIT_NAMES), np.float32)
     ahead = model.landmarks(pose_vertices(model, *rest, np.zeros((2, 2), np.float32)))
     left = model.landmarks(pose_vertices(model, *rest, np.array([[20, 0], [20, 0]], np.float32)))
     up = model.landmarks(pose_vertices(model, *rest, np.array([[0, 15], [0, 15]], np.float32)))

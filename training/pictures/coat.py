@@ -81,7 +81,7 @@ def hair_tone(rng: np.random.Generator, skin: Float64) -> Float64:
             [0.11, 0.06, 0.03],
             [0.3, 0.19, 0.09],
             [0.22, 0.08, 0.03],
-            [0.38, 0.37, 0.36],
+            [0.25, 0.245, 0.24],
         ]
     )
     light = float(np.clip((skin[0] - 0.1) / 0.35, 0, 1))

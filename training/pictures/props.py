@@ -72,8 +72,8 @@ def draw_glasses(model: HeadModel, subject: Subject, rng: np.random.Generator) -
         tint, opacity, gloss = rng.uniform(0.003, 0.05, 3), rng.uniform(0.6, 0.95), 4.0
     else:
         tint, opacity = np.full(3, 0.02), rng.uniform(0.04, 0.15)
-        gloss = rng.uniform(0.5, 5.0) / opacity
-    glass = Prop(lenses, facets, np.zeros((len(lenses), 2), np.float32), _plain(opacity), tint, gloss, False)
+        gloss = rng.uniform(0.2, 2.5) / opacity
+    glass = Prop(lenses, facets, np.zeros((len(lenses), 2), np.float32), _plain(opacity), tint, gloss, False, None, 400.0)
     return frame, glass
 
 

@@ -18,7 +18,8 @@ from training.pictures.skin import SkinLibrary
 LAYERS = 8
 """Sheets of hair that one ray looks through at most."""
 
-_SKIN, _EYE, _WET, _CLOTH = 0, 1, 2, 3
+_SHADOWED = 2
+"""Sheets that the key lamp's shadow is followed for; what lies deeper in hair is lit as its surroundings are."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Prop:
         gloss: Strength of the highlight.
         fibrous: Whether it is lit as hair is, from both sides.
         opacity: (P,) float32 factor on the picture's opacity, or None.
+        sharpness: Exponent of the highlight.
     """
 
     vertices: Float32
@@ -44,6 +46,7 @@ class Prop:
     gloss: float = 0.0
     fibrous: bool = True
     opacity: Float32 | None = None
+    sharpness: float = 40.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,14 @@ class Stage:
         per_vertex += [canvas.iris[:, None], canvas.masks["cheeks"][:, None] + canvas.masks["nose"][:, None]]
         self._attributes = np.concatenate(per_vertex, 1).astype(np.float32)
 
+    def window(self, camera: Camera) -> NDArray[np.int64]:
+        """Indices of the pixels, row by row, around everything that stands here."""
+        n = camera.width
+        at = camera.focal * self._vertices[:, :2] / self._vertices[:, 2:] + camera.centre
+        left, top = np.clip(np.floor(at.min(0)).astype(int), 0, n)
+        right, bottom = np.clip(np.ceil(at.max(0)).astype(int) + 1, 0, n)
+        return np.asarray(np.arange(n * n).reshape(n, n)[top:bottom, left:right].ravel(), np.int64)
+
     def look(self, rays: NDArray[np.int64], origins: Float32, directions: Float32) -> Hits:
         """Nearest surface of each ray that meets one; ``directions`` need not be unit vectors."""
         raster = self._scene.cast(origins, directions)
@@ -136,7 +147,7 @@ class Stage:
                 continue
             texel = _prop_texel(prop, triangle[own] - self._owner_start[k + 1], weight[own])
             colour[own], opacity[own] = texel[:, :1] * prop.colour, texel[:, 1]
-            gloss[own], sharpness[own], fibre[own] = prop.gloss, 40, prop.fibrous
+            gloss[own], sharpness[own], fibre[own] = prop.gloss, prop.sharpness, prop.fibrous
         normal[away] *= -1
         return Hits(rays[seen], point, normal, colour, opacity, gloss, sharpness, openness, fibre, head)
 
@@ -260,7 +271,9 @@ def _nearest(picture: Float32, uv: Float32) -> Float32:
     return np.asarray(picture[row, column], np.float32)
 
 
-def shade(hits: Hits, stage: Stage, light: Light, side: int, rng: np.random.Generator) -> Float32:
+def shade(
+    hits: Hits, stage: Stage, light: Light, side: int, rng: np.random.Generator, *, shadows: bool = True
+) -> Float32:
     """(P, 3) float32 radiance towards the camera; ``side`` is the picture's."""
     view = -hits.point / np.linalg.norm(hits.point, axis=1, keepdims=True)
     soft = np.clip(harmonics(hits.normal) @ light.ambient.astype(np.float32), 0.01, None)
@@ -275,7 +288,7 @@ def shade(hits: Hits, stage: Stage, light: Light, side: int, rng: np.random.Gene
         diffuse = np.clip((cosine[:, None] + scatter) / (1 + scatter), 0, None)
         lit = np.flatnonzero(diffuse[:, 0] > 0)
         reaches = np.zeros(len(cosine), np.float32)
-        if k == 0:
+        if k == 0 and shadows:
             wobble = rng.normal(0, lamp.softness / 2, (len(lit), 3)).astype(np.float32)
             aim = way[lit] + wobble
             aim /= np.linalg.norm(aim, axis=1, keepdims=True)
@@ -321,18 +334,18 @@ def render(
     n = camera.width
     directions = pixel_rays(camera).reshape(-1, 3)
     origins = np.zeros_like(directions)
-    rays = np.arange(n * n)
+    rays = stage.window(camera)
     through = np.ones(n * n, np.float32)
     radiance = np.zeros((n * n, 3), np.float32)
     face = np.zeros(n * n, bool)
     for layer in range(LAYERS):
-        hits = stage.look(rays, origins[rays] if layer else origins, directions[rays] if layer else directions)
+        hits = stage.look(rays, origins[rays], directions[rays])
         if len(hits.ray) == 0:
             break
         if layer == 0:
             face[hits.ray] = hits.head
         share = through[hits.ray] * hits.opacity
-        radiance[hits.ray] += share[:, None] * shade(hits, stage, light, n, rng)
+        radiance[hits.ray] += share[:, None] * shade(hits, stage, light, n, rng, shadows=layer < _SHADOWED)
         through[hits.ray] -= share
         on = through[hits.ray] > 0.04
         rays = hits.ray[on]

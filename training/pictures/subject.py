@@ -50,9 +50,8 @@ def draw_subject(model: HeadModel, rng: np.random.Generator, *, open_jaw: bool =
     else:
         expression = draw_expression(rng)
     gaze = draw_gaze(rng, expression)
-    return Subject(
-        identity, expression, gaze, model.vertices(identity), pose_vertices(model, identity, expression, gaze)
-    )
+    neutral = model.vertices(identity)
+    return Subject(identity, expression, gaze, neutral, pose_vertices(model, neutral, expression, gaze))
 
 
 def draw_expression(rng: np.random.Generator) -> Float32:
@@ -115,10 +114,10 @@ def draw_gaze(rng: np.random.Generator, expression: Float32) -> Float32:
     return np.array([[yaw - converge, pitch], [yaw + converge, pitch]], np.float32)
 
 
-def pose_vertices(model: HeadModel, identity: Float32, expression: Float32, gaze: Float32) -> Float32:
-    """(V, 3) mm: the model's vertices with each eyeball turned about its joint."""
-    vertices = model.vertices(identity, expression)
-    joints = model.joints(model.vertices(identity))
+def pose_vertices(model: HeadModel, neutral: Float32, expression: Float32, gaze: Float32) -> Float32:
+    """(V, 3) mm: neutral vertices with an expression, and each eyeball turned about its joint."""
+    vertices = neutral + (model.vertices(None, expression) - model.mean)
+    joints = model.joints(neutral)
     for side, (yaw, pitch) in zip(EYES, gaze, strict=True):
         ball = model.part(f"eye_{side}")
         turn: Float64 = rotation_y(float(yaw)) @ rotation_x(-float(pitch))

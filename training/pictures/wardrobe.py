@@ -1,7 +1,9 @@
 """What a person wears: hair, lashes, beard, glasses."""
 
 import numpy as np
+from scipy.spatial import cKDTree
 
+from maquette.geometry.surface import vertex_normals
 from maquette.headmodel import HeadModel
 from maquette.headmodel.hair import MEAN_LUMINANCE, HairLibrary, HairStyle
 from maquette.types import Float32, Float64
@@ -45,7 +47,7 @@ class Wardrobe:
             props.append(draw_fur(model, subject, mask["scalp"], coat.hair, length, rng.uniform(0.5, 1.0), rng))
         elif head > _BALD:
             style = self._hair[rng.integers(len(self._hair))]
-            props.append(self._worn(style, subject, coat.hair, rng, volume=rng.uniform(0.75, 1.35)))
+            props.append(self._worn(style, subject, coat.hair, rng, volume=rng.uniform(0.9, 1.35)))
         if self._lashes and rng.random() < _LASHES:
             style = self._lashes[rng.integers(len(self._lashes))]
             # Lashes are darker than the hair, and few people's stand out.
@@ -67,4 +69,16 @@ class Wardrobe:
         if mirrored:
             points = points * flip
         gloss = float(rng.uniform(0.1, 0.6))
-        return Prop(points.astype(np.float32), style.triangles, style.uv, self._pictures[id(style)], colour, gloss)
+        opacity = self._above_face(points, subject) if style.kind == "hair" else None
+        picture = self._pictures[id(style)]
+        return Prop(points.astype(np.float32), style.triangles, style.uv, picture, colour, gloss, True, opacity)
+
+    def _above_face(self, points: Float32, subject: Subject) -> Float32:
+        """(H,) float32 opacity: hair made for another forehead would show in tatters where it dips into this one."""
+        face = np.flatnonzero(self._canvas.masks["scalp"] < 0.5)
+        face = face[self._model.part("skin")[face]]
+        at = subject.vertices[face]
+        normals = vertex_normals(subject.vertices, self._model.triangles)[face]
+        distance, near = cKDTree(at).query(points)
+        height = ((points - at[near]) * normals[near]).sum(1)
+        return np.asarray(np.where(distance < 12, np.clip((height - 0.8) / 2, 0, 1), 1), np.float32)

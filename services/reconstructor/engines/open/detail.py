@@ -16,7 +16,7 @@ GRID = 1024
 """Side of the relief in texels at most: about half a millimetre each on the face."""
 
 LIMIT_MM = 1.0
-_GAIN = 0.7
+_GAIN = 0.85
 _SMOOTHNESS = 0.05
 _SIZE = 0.002
 _ITERATIONS = 60

@@ -62,7 +62,7 @@ def features_of(atlas: Atlas) -> Float32:
 def draw_back(atlas: Atlas, weight: Float32) -> Float32:
     """(H, N) float32, weight that ends softly inside its own border, where pixels mix with what is beyond."""
     inside = smoothstep(blur(weight, _EDGE_MM / atlas.texel_mm) * np.float32(2) - np.float32(1))
-    return weight * (inside + (1 - inside) * features_of(atlas))
+    return np.clip(weight * (inside + (1 - inside) * features_of(atlas)), 0, 1)
 
 
 def firmness(atlas: Atlas, weight: Float32) -> Float32:

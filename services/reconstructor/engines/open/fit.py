@@ -23,6 +23,9 @@ _ROBUST_FROM, _GAZE_FROM = 2, 3
 """Iterations from which far-off landmarks count less, and from which lids follow the gaze."""
 
 EXPRESSION_SD = 0.4
+_ONE_SIDED_SD = 0.3
+"""Spread of what a left blendshape has more than its right one: faces move both sides together more often than not."""
+
 _IDENTITY_LIMIT = 3.5
 _EXPRESSION_LIMITS = (-0.15, 1.2)
 _ACTIVE_SET_ROUNDS = 4
@@ -32,6 +35,12 @@ _GRAZING, _HIDDEN = 0.15, -0.05
 _GRAZING_WEIGHT, _HIDDEN_WEIGHT = 0.2, 0.05
 
 _POSE = 6
+_NAMES = [ARKIT_NAMES[i] for i in FITTED_EXPRESSIONS]
+_PAIRS = [
+    (k, _NAMES.index(name[:-4] + "Right"))
+    for k, name in enumerate(_NAMES)
+    if name.endswith("Left") and name not in ("jawLeft", "mouthLeft")
+]
 _LARGEST_ZOOM = 0.4
 _BLINKS = [FITTED_EXPRESSIONS.index(ARKIT_NAMES.index(f"eyeBlink{s.title()}")) for s in SIDES]
 
@@ -115,9 +124,11 @@ def solve(evidence: Evidence, eyes: Eyes, sights: Sequence[Sight], prior: Prior)
     low, high = np.full(size, -np.inf), np.full(size, np.inf)
     low[:k], high[:k] = -_IDENTITY_LIMIT, _IDENTITY_LIMIT
     low[codes[k:]], high[codes[k:]] = _EXPRESSION_LIMITS
-    precision = np.full(size, 0.0)
-    precision[:k] = prior.precision
-    precision[codes[k:]] = 1 / EXPRESSION_SD**2
+    precision = np.zeros((size, size))
+    precision[:k, :k] = np.diag(prior.precision)
+    for v in range(len(sights)):
+        here = slice(k + v * block, k + v * block + e)
+        precision[here, here] = _expression_precision()
     hessian = np.zeros((size, size))
     for iteration in range(ITERATIONS):
         hessian[:] = 0
@@ -132,8 +143,8 @@ def solve(evidence: Evidence, eyes: Eyes, sights: Sequence[Sight], prior: Prior)
             gradient[at] += g
         centre = np.zeros(size)
         centre[:k] = prior.mean
-        gradient[codes] -= precision[codes] * (state - centre)[codes]
-        damped = hessian + np.diag(precision)
+        gradient -= precision @ (state - centre)
+        damped = hessian + precision
         poses = np.setdiff1d(np.arange(size), codes)
         damped[poses, poses] += 1e-7 * np.trace(damped) / size
         step = _bounded_step(damped, gradient, low - state, high - state)
@@ -158,6 +169,16 @@ def expression_of(sight: Sight) -> Float64:
     weights = look_weights(sight.gaze)
     weights[list(FITTED_EXPRESSIONS)] = sight.expression
     return np.clip(weights, 0, 1)
+
+
+def _expression_precision() -> Float64:
+    """(E, E) inverse covariance of the fitted blendshapes' weights."""
+    e = len(FITTED_EXPRESSIONS)
+    out = np.eye(e) / EXPRESSION_SD**2
+    for left, right in _PAIRS:
+        out[[left, right], [left, right]] += 1 / _ONE_SIDED_SD**2
+        out[[left, right], [right, left]] -= 1 / _ONE_SIDED_SD**2
+    return out
 
 
 def _normal_equations(
@@ -243,5 +264,5 @@ def _look(evidence: Evidence, eyes: Eyes, sight: Sight, identity: Float64) -> No
 
 def _marginal(hessian: Float64, precision: Float64, k: int) -> Float64:
     """(K, K) Schur complement of the identity block, with the priors of everything else."""
-    rest = hessian[k:, k:] + np.diag(precision[k:] + 1e-9)
+    rest = hessian[k:, k:] + precision[k:, k:] + 1e-9 * np.eye(len(hessian) - k)
     return np.asarray(hessian[:k, :k] - hessian[:k, k:] @ np.linalg.solve(rest, hessian[k:, :k]), np.float64)

@@ -6,14 +6,13 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from maquette.errors import OptionInvalid
 from maquette.geometry.raster import Scene, pixel_rays
 from maquette.headmodel import HeadModel
 from maquette.headmodel.hair import HairLibrary, HairStyle, clear_of_skin
 from maquette.rooms import PhotoView
 from maquette.types import Bool, Camera, Fit, Float32, Float64, Hair, Int32, UInt8
 
-_SIDE = 176
+_SIDE = 144
 """Pixels a side of the square that hair is looked for in."""
 
 _ABOVE, _BELOW, _BESIDE = 75.0, 130.0, 165.0
@@ -22,8 +21,14 @@ _ABOVE, _BELOW, _BESIDE = 75.0, 130.0, 165.0
 _BALD_SKIN = 0.55
 """Share of the seen scalp that must look like skin for a bald head."""
 
-_BALD_RISE = 9.0
-"""mm that a bald person's outline may rise above the model's skull."""
+_BALD_STEP = 6.5
+"""Largest step of colour (CIELAB) between forehead and crown on a bald head; a hairline is a larger one."""
+
+_BALD_FINENESS = 0.6
+"""How much finer texture than the face a bald head may have; strands are finer than skin."""
+
+_LEVEL = 4.0
+"""mm that the outline of a head without hair may rise above the model's skull where the texture says nothing."""
 
 _LEAST_SEEN = 60
 """Pixels of scalp that must be seen to say anything about hair."""
@@ -32,6 +37,14 @@ _LASHES = "sparse"
 """The photo's own lashes are in the texture already."""
 
 _FALLBACK = "short01"
+
+_RESERVE = {"afro01": 0.15, "braid01": 0.08, "ponytail01": 0.02, "long02": 0.03, "bob01": 0.03}
+"""By how much the rarer styles, tails that no photo from the front shows, and fringes must agree better."""
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+_BLACKEST = 24.0
+_NOSE_TIP = 4
+"""MediaPipe landmark."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +139,10 @@ def look(view: PhotoView, camera: Camera, vertices: Float32, model: HeadModel) -
     skin = Tone.of(lab[bare], (11.0, 5.0, 5.0))
     off = skin.distance(lab)
     above = _above(scalp, person)
-    seeds = (scalp | above) & person
+    beside = _beside(raster.covered, person, square, vertices, model)
+    seeds = (scalp | above | beside) & person
     tall = _rise(scalp, above & person, square, vertices)
-    seen_scalp = scalp & known
-    # Where the mask ends short of the skull there is no hair to stand off it.
-    skin_like = (off[seen_scalp & person] < 2.3).mean() if (seen_scalp & person).any() else 1.0
-    enough = seen_scalp.sum() > _LEAST_SEEN
-    bald = bool(enough and skin_like > _BALD_SKIN and tall < _BALD_RISE)
+    bald = _is_bald(pixels, off, scalp & person, bare, (upper | scalp | above) & known, upper, tall)
     unlike = seeds & (off > 2.3)
     source = unlike if unlike.sum() > 0.15 * max(seeds.sum(), 1) else seeds
     if bald or source.sum() < 30:
@@ -140,11 +150,20 @@ def look(view: PhotoView, camera: Camera, vertices: Float32, model: HeadModel) -
         return Evidence(square, np.zeros_like(off), known, bald, tone, 0)
     hair_tone = Tone.of(lab[source], (9.0, 4.0, 4.0))
     like_hair, like_skin = hair_tone.density(lab), skin.density(lab)
-    odds = like_hair / (like_hair + like_skin + 2e-6)
-    middle = _middle_of_face(raster.triangle, raster.barycentric, vertices, model)
+    if (beside & ~above).sum() >= 40:  # hanging hair lies in another light than the crown
+        like_hair = np.maximum(like_hair, 0.7 * Tone.of(lab[beside & ~above], (9.0, 4.0, 4.0)).density(lab))
+    prior = np.full(off.shape, 0.9, np.float32)
+    prior[raster.covered] = 0.5
+    prior[scalp] = 0.85
+    # A fringe of dark hair is told by its colour; light hair is more often a light forehead.
+    prior[upper] = 0.4 if hair_tone.centre[0] < skin.centre[0] - 8 else 0.06
+    like_hair, like_skin = prior * like_hair, (1 - prior) * like_skin
+    odds = like_hair / (like_hair + like_skin + 1e-6)
+    middle = _middle_of_face(raster.triangle, model)
     hair = odds * person * ~middle
     solid = ndimage.binary_opening(hair > 0.5, iterations=1) | ((hair > 0.5) & seeds)
-    labels, _ = ndimage.label(solid)
+    # An ear or a strand of light may part what is one head of hair.
+    labels, _ = ndimage.label(cv2.dilate(solid.astype(np.uint8), np.ones((3, 3), np.uint8)))
     kept = np.isin(labels, np.unique(labels[seeds & solid])) & solid
     hair = np.asarray(hair * cv2.dilate(kept.astype(np.uint8), np.ones((3, 3), np.uint8)), np.float32)
     sure = cv2.erode((hair > 0.6).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -171,12 +190,8 @@ def style_scores(evidence: Evidence, vertices: Float32, model: HeadModel, librar
         drawn = _drawn(library.style(name), vertices, square, rays, skin_depth) & evidence.known
         both = (evidence.hair * drawn).sum()
         either = (np.maximum(evidence.hair, drawn) * evidence.known).sum()
-        out[name] = float(both / max(either, 1e-6)) - _RESERVE.get(library.style(name).cut, 0.0)
+        out[name] = float(both / max(either, 1e-6)) - _RESERVE.get(name, 0.0)
     return out
-
-
-_RESERVE = {"tied": 0.02}
-"""What a tail that no photo from the front shows must gain in the rest of the outline."""
 
 
 @dataclass(frozen=True)
@@ -288,8 +303,17 @@ def _above(scalp: Bool, person: Bool) -> Bool:
     return np.asarray(np.isin(labels, np.unique(labels[scalp & person])) & over & (labels > 0), bool)
 
 
+def _beside(covered: Bool, person: Bool, square: Camera, vertices: Float32, model: HeadModel) -> Bool:
+    """(N, N) the person beside the head, above the tip of the nose: what can be there but hair?"""
+    level = float(square.project(model.landmarks(vertices)[_NOSE_TIP].astype(np.float64)[None])[0, 1])
+    rows = np.arange(len(covered))[:, None]
+    # The outlines of ears and mask are not exact.
+    near = cv2.dilate(covered.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return np.asarray(person & ~near & (rows < level), bool)
+
+
 def _rise(scalp: Bool, above: Bool, square: Camera, vertices: Float32) -> float:
-    """mm that the person's outline rises above the skull, the median over the middle columns."""
+    """How many mm the person's outline rises above the skull, the median over the middle columns."""
     columns = np.flatnonzero(scalp.any(0))
     if len(columns) == 0:
         return 0.0
@@ -298,7 +322,45 @@ def _rise(scalp: Bool, above: Bool, square: Camera, vertices: Float32) -> float:
     return float(np.median(above[:, inner].sum(0))) * depth / square.focal
 
 
-def _middle_of_face(triangle: Int32, barycentric: Float32, vertices: Float32, model: HeadModel) -> Bool:
+def _is_bald(pixels: UInt8, off: Float32, scalp: Bool, bare: Bool, upwards: Bool, forehead: Bool, tall: float) -> bool:
+    """Whether the scalp is seen and looks like skin: of its colour, and as smooth and without a hairline, or no higher.
+
+    Args:
+        pixels: (N, N, 3) the square.
+        off: (N, N) distance of its colours from skin.
+        scalp: (N, N) seen scalp.
+        bare: (N, N) seen skin of the face.
+        upwards: (N, N) from the brows to the top of the outline.
+        forehead: (N, N) its lower part.
+        tall: mm that the outline rises above the skull.
+    """
+    if scalp.sum() < _LEAST_SEEN or (off[scalp] < 2.3).mean() < _BALD_SKIN:
+        return False
+    if tall < _LEVEL:
+        return True
+    lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    light = lab[..., 0]
+    fine = np.abs(light - cv2.GaussianBlur(light, (0, 0), 1.5))
+    inner = [cv2.erode(m.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0 for m in (scalp, bare)]
+    if not (inner[0].any() and inner[1].any()):
+        return False
+    steps = [_largest_step(lab[upwards[:, c], c]) for c in np.flatnonzero((upwards & forehead).any(0))]
+    step = float(np.median(steps)) if steps else 0.0
+    smooth = float(np.median(fine[inner[0]])) < _BALD_FINENESS * float(np.median(fine[inner[1]]))
+    return smooth and step < _BALD_STEP
+
+
+def _largest_step(lab: Float32) -> float:
+    """Largest difference between neighbouring means of four of a column's colours (P, 3)."""
+    k = 4
+    if len(lab) < 2 * k + 2:
+        return 0.0
+    sums = np.cumsum(np.concatenate([np.zeros((1, 3)), lab[1:]]), axis=0)
+    gap = (sums[2 * k :] - 2 * sums[k:-k] + sums[: -2 * k]) / k
+    return float(np.linalg.norm(gap * [0.6, 1, 1], axis=1).max())
+
+
+def _middle_of_face(triangle: Int32, model: HeadModel) -> Bool:
     """(N, N) where the face between brows, temples and chin is seen: beards, brows and eyes are no head hair."""
     mean = model.mean
     azimuth = np.rad2deg(np.abs(np.arctan2(mean[:, 0], mean[:, 2])))
@@ -310,12 +372,22 @@ def _middle_of_face(triangle: Int32, barycentric: Float32, vertices: Float32, mo
 
 
 def _hair_colour(pixels: UInt8) -> Float64:
-    """(3,) sRGB of hair: the middle of its pixels, less deep in the shadows than their median."""
+    """(3,) sRGB of hair: the middle of its pixels (P, 3), without the sky's blue on black hair's highlights."""
     value = pixels.astype(np.float64)
-    light = value @ [0.2126, 0.7152, 0.0722]
-    low, high = np.percentile(light, [35, 85])
-    middle = value[(light >= low) & (light <= high)].mean(0)
-    return np.asarray(np.clip(middle, 14, 235), np.float64)
+    light = value @ _LUMINANCE
+    low, high = np.percentile(light, [10, 65])
+    return plausible(value[(light >= low) & (light <= high)].mean(0))
+
+
+def plausible(colour: Float64) -> Float64:
+    """(3,) sRGB within what hair has: no blacker than hair in the light, and not bluish unless it is dyed."""
+    dyed = np.ptp(colour) > 45
+    if not dyed and colour[2] > colour[0]:
+        colour = float(colour @ _LUMINANCE) * np.array([1.03, 1.0, 0.97])
+    light = float(colour @ _LUMINANCE)
+    if light < _BLACKEST:
+        colour = colour + (_BLACKEST - light) * np.array([1.1, 1.0, 0.92])
+    return np.asarray(np.clip(colour, 0, 238), np.float64)
 
 
 def _brow_colour(triangle: Int32, pixels: UInt8, known: Bool, model: HeadModel) -> Float64:
@@ -324,8 +396,8 @@ def _brow_colour(triangle: Int32, pixels: UInt8, known: Bool, model: HeadModel) 
     if seen.sum() < 6:
         return np.array([60.0, 45.0, 36.0])
     value = pixels[seen].astype(np.float64)
-    light = value @ [0.2126, 0.7152, 0.0722]
-    return np.asarray(np.clip(value[light <= np.percentile(light, 40)].mean(0), 14, 235), np.float64)
+    light = value @ _LUMINANCE
+    return plausible(value[light <= np.percentile(light, 40)].mean(0))
 
 
 def _drawn(style: HairStyle, vertices: Float32, square: Camera, rays: Float32, skin_depth: Float32) -> Bool:
