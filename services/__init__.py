@@ -1,0 +1,1 @@
+"""The three rooms: detector, reconstructor, meshproc."""

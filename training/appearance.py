@@ -17,11 +17,12 @@ from maquette.geometry.surface import vertex_normals
 from maquette.headmodel import ARKIT_NAMES, load_head_model
 from maquette.headmodel.model import DEFAULT_FILE
 from training.browlash import BrowMaker
+from training.closest import ClosestPoints, sky_seen
 from training.fitted import load_fitted
 from training.hair import EYE_BALL, EYE_CENTRE, EYE_IRIS
-from training.registration import ClosestPoints, Registration, Template, makehuman_skin, register_makehuman, sky_seen
+from training.registration import Registration, Template, makehuman_skin, register_makehuman
 from training.sources import MakeHuman, load_makehuman
-from training.texels import Atlas, push_pull, sample
+from training.texels import Atlas, push_pull, read_colour, read_share, sample
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
@@ -110,24 +111,18 @@ def load_appearance(folder: Path) -> Appearance:
     """
     names = json.loads((folder / "appearance.json").read_text())
 
-    def colour(name: str) -> Image:
-        return np.ascontiguousarray(cv2.imread(str(folder / name), cv2.IMREAD_COLOR)[..., ::-1])
-
-    def grey(name: str) -> Image:
-        return np.asarray(cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE))
-
     return Appearance(
         skin_names=tuple(names["skins"]),
-        skins=np.stack([colour(f"skin_{n}.png") for n in names["skins"]]),
-        coverage=grey("coverage.png").astype(np.float32) / 255,
+        skins=np.stack([read_colour(folder / f"skin_{n}.png") for n in names["skins"]]),
+        coverage=read_share(folder / "coverage.png"),
         brow_names=tuple(names["brows"]),
-        brows=np.stack([grey(f"brow_{n}.png") for n in names["brows"]]).astype(np.float32) / 255,
+        brows=np.stack([read_share(folder / f"brow_{n}.png") for n in names["brows"]]),
         eye_names=tuple(names["eyes"]),
-        eyes=np.stack([colour(f"eye_{n}.png") for n in names["eyes"]]),
-        eye_mask=grey("eye_mask.png") > 0,
-        mouth=colour("mouth.png"),
-        mouth_mask=grey("mouth_mask.png") > 0,
-        sky=grey("sky.png").astype(np.float32) / 255,
+        eyes=np.stack([read_colour(folder / f"eye_{n}.png") for n in names["eyes"]]),
+        eye_mask=read_share(folder / "eye_mask.png") > 0,
+        mouth=read_colour(folder / "mouth.png"),
+        mouth_mask=read_share(folder / "mouth_mask.png") > 0,
+        sky=read_share(folder / "sky.png"),
     )
 
 
@@ -170,8 +165,8 @@ def known_area(pictures: list[Image]) -> NDArray[np.uint8]:
         fill = np.median(picture[200:1800:7, 20:400:7].reshape(-1, 3), axis=0)
         largest = np.maximum(largest, np.abs(picture.astype(np.int16) - fill).max(2).astype(np.uint8))
     mask = (largest > _PAINTED_OVER).astype(np.uint8) * 255
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((25, 25), np.uint8))
-    return np.asarray(cv2.GaussianBlur(cv2.erode(mask, np.ones((17, 17), np.uint8)), (0, 0), 5), np.uint8)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((25, 25), np.uint8))
+    return np.asarray(cv2.GaussianBlur(cv2.erode(closed, np.ones((17, 17), np.uint8)), (0, 0), 5), np.uint8)
 
 
 def paint_eyes(atlas: Atlas, picture: Image) -> tuple[Image, Bool]:
@@ -265,7 +260,7 @@ def main() -> None:
     brows = BrowMaker(atlas, template, registration, source)
     names: dict[str, list[str]] = {"skins": [], "brows": [], "eyes": []}
     files = sorted(folder.glob("skin_*.jpg"))
-    pictures = [np.ascontiguousarray(cv2.imread(str(f), cv2.IMREAD_COLOR)[..., ::-1]) for f in files]
+    pictures = [read_colour(f) for f in files]
     known = known_area(pictures)
     for file, picture in zip(files, pictures, strict=True):
         names["skins"].append(file.stem.removeprefix("skin_"))
@@ -281,7 +276,7 @@ def main() -> None:
     for file in sorted(folder.glob("eyes_*.png")):
         name = file.stem.removeprefix("eyes_")
         names["eyes"].append(name)
-        write(f"eye_{name}.png", paint_eyes(atlas, np.ascontiguousarray(cv2.imread(str(file))[..., ::-1]))[0])
+        write(f"eye_{name}.png", paint_eyes(atlas, read_colour(file))[0])
     write("mouth.png", mouth)
     write("eye_mask.png", _grow(eye_mask, atlas.raster.covered & ~eye_mask, 3).astype(np.uint8) * 255)
     write("mouth_mask.png", _grow(mouth_mask, atlas.raster.covered & ~mouth_mask, 3).astype(np.uint8) * 255)

@@ -48,8 +48,8 @@ def draw_tongue_out(
     """(V, 3) mm: the tongue slides forward, its tip most, and dips over the lower lip.
 
     No source here carries a tongue that leaves the mouth, so this one is drawn: the root is stretched along z, the
-    front moves 30 mm out and 5 mm down as it is. With the jaw closed it would go through the teeth; as in ARKit, it is used
-    together with ``jawOpen``.
+    front moves 30 mm out and 5 mm down as it is. With the jaw closed it would go through the teeth; as in ARKit, it is
+    used together with ``jawOpen``.
 
     Args:
         mean: (V, 3) mm.
@@ -131,7 +131,9 @@ def close_lids(mean: NDArray[np.float64], shape: Float, rim: NDArray[np.int64], 
 
 
 def turn_eyeball(mean: NDArray[np.float64], centre: NDArray[np.float64], name: str) -> Float:
-    """(V, 3) mm displacement of an eyeball's vertices by a full ``eyeLook`` blendshape; the library moves only the lids.
+    """(V, 3) mm displacement of an eyeball's vertices by a full ``eyeLook`` blendshape.
+
+    The library's shapes move the lids alone.
 
     Args:
         mean: (V, 3) mm, the eyeball's vertices.

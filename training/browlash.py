@@ -8,8 +8,9 @@ from maquette.geometry.raster import Scene
 from maquette.geometry.surface import vertex_normals
 from maquette.headmodel import HeadModel
 from maquette.headmodel.hair import MEAN_LUMINANCE, triangle_frames
+from training.closest import ClosestPoints
 from training.fitted import Bound, Fitted, quantised
-from training.registration import ClosestPoints, Registration, Template
+from training.registration import Registration, Template
 from training.sources import MakeHuman
 from training.texels import Atlas, sample
 
@@ -183,7 +184,7 @@ def lash_picture(hairs: int) -> Image:
         halves.append(cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA))
     opacity = np.clip(np.concatenate(halves) * 1.15, 0, 1)
     shade = np.full_like(opacity, MEAN_LUMINANCE)
-    return np.rint(np.stack([shade, opacity], -1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.stack([shade, opacity], -1) * 255), np.uint8)
 
 
 def _along(points: Array, t: Array) -> Array:

@@ -34,13 +34,14 @@ from training.haircut import (
     hang_straight,
     lie_on_forehead,
     narrow,
+    outside_head,
     shorten,
     without_hidden,
 )
 from training.registration import Registration, Template, register_makehuman
 from training.sources import load_makehuman
 from training.strands import curly_cap, curly_card
-from training.texels import Atlas, push_pull
+from training.texels import Atlas, push_pull, read_colour
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
@@ -151,6 +152,7 @@ class Binder:
         if recipe.opening is not None or recipe.hem is not None:
             picture = clear(picture, points, triangles, uv, recipe.opening, recipe.hem)
             triangles = without_hidden(triangles, uv, picture)
+        triangles = outside_head(triangles, points, self._after, self._normals)
         picture[..., 1] *= used_area(triangles, uv, HAIR_SIZE)
         if recipe.fringe:
             sheet, sheet_triangles, sheet_uv = fringe(self._after, self._template.skin_triangles)
@@ -192,15 +194,16 @@ def luminance_map(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         picture: (M, M, 4) RGBA.
         size: Side of the result.
     """
-    rgb, alpha = picture[..., :3].astype(np.float32) / 255, picture[..., 3].astype(np.float32) / 255
+    rgba = picture.astype(np.float32) / np.float32(255)
     # Premultiplied, so that what is hidden does not bleed in.
-    small = cv2.resize(np.dstack([rgb * alpha[..., None], alpha]), (size, size), interpolation=cv2.INTER_AREA)
+    premultiplied = np.dstack([rgba[..., :3] * rgba[..., 3:], rgba[..., 3]])
+    small = np.asarray(cv2.resize(premultiplied, (size, size), interpolation=cv2.INTER_AREA), np.float32)
     alpha = small[..., 3]
     luminance = small[..., :3] @ np.array([0.2126, 0.7152, 0.0722], np.float32) / np.maximum(alpha, 1e-4)
     # Half transparent borders show the picture's background; they take the tone of the hair beside them.
     sure = np.clip((alpha - 0.35) / 0.5, 0, 1)
-    luminance = push_pull(np.repeat(luminance[..., None], 3, 2), sure)[..., 0]
-    log = np.log(luminance + 0.02)
+    filled = push_pull(np.repeat(luminance[..., None], 3, 2), np.asarray(sure, np.float32))[..., 0]
+    log = np.log(filled + 0.02)
     weight = alpha * (alpha > 0.2)
     mean = (log * weight).sum() / weight.sum()
     deviation = np.sqrt((((log - mean) ** 2) * weight).sum() / weight.sum())
@@ -225,7 +228,7 @@ def _strands(folder: Path) -> Picture:
     strands = luminance_map(picture, size)[rows, columns].astype(np.float64)
     # The tips there are dark; a fringe lies in the light as the crown does.
     level = cv2.GaussianBlur(strands[..., 0], (0, 0), size / 12)
-    strands[..., 0] *= loader.MEAN_LUMINANCE * 255 / np.maximum(level, 1)
+    strands[..., 0] *= 1.25 * loader.MEAN_LUMINANCE * 255 / np.maximum(level, 1)
     return np.asarray(np.clip(np.rint(strands), 0, 255), np.uint8)
 
 
@@ -289,7 +292,7 @@ class Shelf:
 
 def eye_maps(folder: Path) -> tuple[dict[str, NDArray[np.uint8]], dict[str, Any]]:
     """Iris pattern, white of the eye and iris colours, from MakeHuman's eye pictures."""
-    pictures = {f.stem.removeprefix("eyes_"): cv2.imread(str(f))[..., ::-1] for f in sorted(folder.glob("eyes_*.png"))}
+    pictures = {f.stem.removeprefix("eyes_"): read_colour(f) for f in sorted(folder.glob("eyes_*.png"))}
     side = next(iter(pictures.values())).shape[0]
     centre = (round(EYE_CENTRE[0] * side), round(EYE_CENTRE[1] * side))
 

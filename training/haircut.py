@@ -137,7 +137,7 @@ def hang_straight(points: Array, top: float, slope: float) -> Array:
     return out
 
 
-def lie_on_forehead(points: Array, skin: Array, normals: Array, *, height: float, share: float) -> Array:
+def lie_on_forehead(points: Array, skin: Array, normals: NDArray[np.floating], *, height: float, share: float) -> Array:
     """Bring hair in front of the forehead nearer to it.
 
     Args:
@@ -181,10 +181,17 @@ def clear(
     if opening is not None:
         keep[seen] = np.clip((opening.outside(at) + 45 * strand[seen] + 1) / 4, 0, 1)
     if hem is not None:
-        keep[seen] *= np.clip((at[:, 1] - hem + 180 * strand[seen]) / 14, 0, 1)
+        keep[seen] *= np.clip((at[:, 1] - hem + 180 * np.clip(strand[seen], -0.06, 0.06)) / 14, 0, 1)
     out = picture.copy()
     out[..., 1] = np.rint(out[..., 1] * keep).astype(np.uint8)
     return out
+
+
+def outside_head(triangles: Index, points: Array, skin: Array, normals: NDArray[np.floating]) -> Index:
+    """The triangles that do not lie wholly deep in the head, where some strands have their roots."""
+    distance, near = cKDTree(skin).query(points)
+    deep = ((points - skin[near]) * normals[near]).sum(1) < -np.maximum(4.0, 0.7 * distance)
+    return np.asarray(triangles[~deep[triangles].all(1)], np.int64)
 
 
 def without_hidden(triangles: Index, uv: Array, picture: NDArray[np.uint8]) -> Index:

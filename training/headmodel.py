@@ -112,7 +112,9 @@ class Mesh:
                     parts.append(piece)
                     components.append(COMPONENTS.index(name))
                     extra_quads.append(lookup[quads])
-                    atlas.add(disk_uv(ring_uv * ([-1, 1] if side == "left" else [1, 1]), slot + (side == "right")), quads)
+                    atlas.add(
+                        disk_uv(ring_uv * ([-1, 1] if side == "left" else [1, 1]), slot + (side == "right")), quads
+                    )
                 mirrors += [count + m + np.arange(m), count + np.arange(m)]
                 count += 2 * m
         self.eye_start = {}
@@ -150,7 +152,9 @@ class Mesh:
 
     def carry(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Per-vertex values (..., V_source, 3) of the source on this mesh."""
-        return np.asarray(np.einsum("...nkc,nk->...nc", values[..., self.corners, :], self.weights.astype(values.dtype)))
+        return np.asarray(
+            np.einsum("...nkc,nk->...nc", values[..., self.corners, :], self.weights.astype(values.dtype))
+        )
 
     def triangles(self) -> Index:
         """(F, 3), as the loader cuts the quads."""

@@ -17,10 +17,10 @@ import scipy.sparse.linalg as spl
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from maquette.geometry.raster import Scene
 from maquette.geometry.surface import edges, vertex_normals
 from maquette.geometry.transform import fit_similarity
 from maquette.headmodel import HeadModel
+from training.closest import ClosestPoints, sky_seen
 from training.sources import MakeHuman, load_gnm, load_makehuman
 
 Array = NDArray[np.float64]
@@ -35,12 +35,6 @@ _SCHEDULE = (
     *[(0.3, 1.0, 0.1)] * 5,
 )
 """Laplacian, closest-point and landmark weight of each solve."""
-
-_NORMAL_LENGTH = 12.0
-"""mm that a normal turned by one radian counts for when the closest point is looked for."""
-
-_SAMPLE_STEP = 1.6
-"""mm between the points that stand for a surface in the search."""
 
 _HIDDEN = 0.3
 """Share of the sky that a vertex must see to look for a counterpart: nostrils and the backs of lips and lids do not."""
@@ -98,7 +92,7 @@ class Template:
     @cached_property
     def sky(self) -> Array:
         """(N,) how much of the sky each skin vertex sees, 0 to 1, weighted by the cosine."""
-        return sky_seen(self.points, self.triangles, self.skin_vertices)
+        return np.asarray(sky_seen(self.points, self.triangles, self.skin_vertices), np.float64)
 
 
 @dataclass(frozen=True)
@@ -121,7 +115,7 @@ class Pairs:
 
     def points(self, skin: Array) -> Array:
         """(L, 3) positions on some skin vertices."""
-        return np.einsum("lkc,lk->lc", skin[self.vertices], self.weights)
+        return np.asarray(np.einsum("lkc,lk->lc", skin[self.vertices], self.weights), np.float64)
 
 
 @dataclass(frozen=True)
@@ -165,83 +159,6 @@ class Registration:
     def align(self, points: Array) -> Array:
         """Points in the other head's frame (N, 3) in the model's."""
         return np.asarray(self.scale * points @ self.rotation.T + self.translation, np.float64)
-
-
-class ClosestPoints:
-    """Finds, for points with normals, the nearest place of a surface that faces the same way.
-
-    Thin parts such as ears and lips have two sides within a millimetre; position alone would take either.
-    """
-
-    def __init__(self, points: Array, triangles: Index) -> None:
-        self._points, self._triangles = points, triangles
-        normals = vertex_normals(points, triangles)
-        parents, weights = _lattice(points, triangles, _SAMPLE_STEP)
-        corners = triangles[parents]
-        at = np.einsum("nkc,nk->nc", points[corners], weights)
-        facing = _unit(np.einsum("nkc,nk->nc", normals[corners], weights))
-        self._parents, self._normals = parents, normals
-        self._tree = cKDTree(np.c_[at, facing * _NORMAL_LENGTH])
-
-    def __call__(self, points: Array, normals: Array) -> tuple[Index, Array, Array, Array]:
-        """Look up (N, 3) points with unit normals.
-
-        Returns:
-            Triangle (N,), barycentric weights (N, 3), position (N, 3) and cosine between the normals (N,).
-        """
-        _, near = self._tree.query(np.c_[points, normals * _NORMAL_LENGTH], k=6)
-        parents = self._parents[near]
-        corners = self._points[self._triangles[parents]]
-        weights = closest_on_triangles(points[:, None], corners)
-        position = np.einsum("nmkc,nmk->nmc", corners, weights)
-        facing = _unit(np.einsum("nmkc,nmk->nmc", self._normals[self._triangles[parents]], weights))
-        cosine = (facing * normals[:, None]).sum(2)
-        cost = np.linalg.norm(position - points[:, None], axis=2) + _NORMAL_LENGTH * (1 - cosine)
-        rows, best = np.arange(len(points)), cost.argmin(1)
-        return parents[rows, best], weights[rows, best], position[rows, best], cosine[rows, best]
-
-
-def sky_seen(points: Array, triangles: Index, vertices: Index) -> Array:
-    """(N,) share of the sky that some vertices of a mesh see, weighted by the cosine (ambient occlusion)."""
-    normals = vertex_normals(points, triangles)[vertices]
-    # A Fibonacci sphere about the tip of each normal is a cosine-weighted hemisphere.
-    n = 96
-    k = np.arange(n) + 0.5
-    polar, around = np.arccos(1 - 2 * k / n), np.pi * (1 + 5**0.5) * k
-    ball = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], 1)
-    rays = _unit(normals[:, None] + 0.999 * ball)
-    origins = points[vertices][:, None] + 0.05 * normals[:, None]
-    return np.asarray(1 - Scene(points, triangles).cast(origins, rays).covered.mean(1), np.float64)
-
-
-def closest_on_triangles(points: Array, corners: Array) -> Array:
-    """Barycentric weights (..., 3) of the nearest point of each triangle.
-
-    Inside by projection, otherwise on the nearest edge (Ericson 2005, Real-Time Collision Detection, 5.1.5).
-
-    Args:
-        points: (..., 3), broadcast against the triangles.
-        corners: (..., 3, 3).
-    """
-    a, b, c = corners[..., 0, :], corners[..., 1, :], corners[..., 2, :]
-    p = np.broadcast_to(points, a.shape)
-    ab, ac, ap = b - a, c - a, p - a
-    d00, d01, d11 = (ab * ab).sum(-1), (ab * ac).sum(-1), (ac * ac).sum(-1)
-    d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
-    area = np.maximum(d00 * d11 - d01 * d01, 1e-18)
-    v, w = (d11 * d20 - d01 * d21) / area, (d00 * d21 - d01 * d20) / area
-    inside = np.stack([1 - v - w, v, w], -1)
-    candidates, gaps = [], []
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        start, way = corners[..., i, :], corners[..., j, :] - corners[..., i, :]
-        t = np.clip(((p - start) * way).sum(-1) / np.maximum((way * way).sum(-1), 1e-18), 0, 1)
-        weights = np.zeros_like(inside)
-        weights[..., i], weights[..., j] = 1 - t, t
-        candidates.append(weights)
-        gaps.append(((start + t[..., None] * way - p) ** 2).sum(-1))
-    nearest = np.stack(gaps).argmin(0)
-    on_edge = np.take_along_axis(np.stack(candidates), nearest[None, ..., None], 0)[0]
-    return np.where((inside >= 0).all(-1, keepdims=True), inside, on_edge)
 
 
 def register(template: Template, points: Array, triangles: Index, pairs: Pairs) -> Registration:
@@ -374,28 +291,6 @@ def _rim(triangles: Index) -> Bool:
     e = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
     _, which, count = np.unique(e, axis=0, return_inverse=True, return_counts=True)
     return np.asarray((count[which.ravel()] == 1).reshape(3, -1).any(0), bool)
-
-
-def _lattice(points: Array, triangles: Index, step: float) -> tuple[Index, Array]:
-    """Points spread over triangles: parent (S,) and barycentric weights (S, 3)."""
-    corner = points[triangles]
-    longest = np.linalg.norm(corner - np.roll(corner, 1, 1), axis=2).max(1)
-    parts = np.clip(np.ceil(longest / step), 1, 12).astype(int)
-    parents, weights = [], []
-    for n in np.unique(parts):
-        i, j = np.meshgrid(np.arange(n + 1), np.arange(n + 1))
-        inside = i + j <= n
-        grid = np.stack([i[inside], j[inside], n - (i + j)[inside]], 1) / n
-        # Shrunk a little, so that neighbours do not repeat the points of a common edge.
-        grid = grid * (1 - 0.3 / n) + 0.1 / n
-        members = np.flatnonzero(parts == n)
-        parents.append(np.repeat(members, len(grid)))
-        weights.append(np.tile(grid, (len(members), 1)))
-    return np.concatenate(parents), np.concatenate(weights)
-
-
-def _unit(vectors: Array) -> Array:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12), np.float64)
 
 
 # MediaPipe landmarks around the nostrils: on the models they may lie inside or on the rim.

@@ -57,7 +57,9 @@ def load_ict(heads: Path) -> ShapeLibrary:
     part = np.full(len(vertices), "unused", dtype="<U12")
     for name, (a, b) in _ICT_PARTS.items():
         part[a:b] = name
-    _, first, weld = np.unique(np.round(vertices * 1e3).astype(np.int64), axis=0, return_index=True, return_inverse=True)
+    _, first, weld = np.unique(
+        np.round(vertices * 1e3).astype(np.int64), axis=0, return_index=True, return_inverse=True
+    )
     outer = np.isin(part, ["skin", "mouth", "eye_socket"])
     to = np.where(outer & outer[first[weld.ravel()]], first[weld.ravel()], np.arange(len(vertices)))
     triangles = to[triangles]
@@ -112,9 +114,7 @@ class MakeHuman:
 def load_makehuman(heads: Path) -> MakeHuman:
     """Read the MakeHuman base body and its head targets."""
     with np.load(heads / "makehuman_head_targets.npz") as z:
-        targets = dict(
-            zip((str(n) for n in z["target_names"]), z["targets"].astype(np.float32) * 100, strict=True)
-        )
+        targets = dict(zip((str(n) for n in z["target_names"]), z["targets"].astype(np.float32) * 100, strict=True))
         return MakeHuman(
             z["mean"].astype(np.float64) * 100,
             z["quads"].astype(np.int64),

@@ -41,7 +41,7 @@ def curls(size: int, seed: int, *, radius: float, count: int, thickness: int = 2
 def curly_cap(size: int, seed: int) -> Float:
     """Luminance of a dense cover of curls: (size, size)."""
     fine, _ = curls(size, seed, radius=size / 90, count=size * 14)
-    return cv2.GaussianBlur(fine, (0, 0), 0.7)
+    return np.asarray(cv2.GaussianBlur(fine, (0, 0), 0.7), np.float32)
 
 
 def curly_card(height: int, width: int, seed: int) -> tuple[Float, Float]:

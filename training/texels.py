@@ -1,5 +1,7 @@
 """Texture atlases texel by texel."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from maquette.headmodel import HeadModel
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+Image = NDArray[np.uint8]
 
 
 class Atlas:
@@ -53,6 +56,30 @@ class Atlas:
         return np.asarray(image[tuple(nearest)])
 
 
+def read_colour(path: Path) -> Image:
+    """An RGB picture file: (H, W, 3) uint8.
+
+    Raises:
+        FileNotFoundError: It is missing or no picture.
+    """
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise FileNotFoundError(f"{path}: not a readable picture")
+    return np.ascontiguousarray(picture[..., ::-1], np.uint8)
+
+
+def read_share(path: Path) -> Float:
+    """A grey picture file as shares of 255: (H, W) float32.
+
+    Raises:
+        FileNotFoundError: It is missing or no picture.
+    """
+    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise FileNotFoundError(f"{path}: not a readable picture")
+    return np.asarray(picture, np.float32) / np.float32(255)
+
+
 def sample(picture: NDArray[np.uint8], uv: Array) -> Float:
     """Bilinear look-up with coordinates that wrap: (P, C) float32 of (M, M[, C]); v = 1 is row 0."""
     h, w = picture.shape[:2]
@@ -64,8 +91,8 @@ def sample(picture: NDArray[np.uint8], uv: Array) -> Float:
     out = []
     # OpenCV's maps are limited to 32767 rows.
     for k in range(0, len(grid[0]), 16384):
-        maps = (g[k : k + 16384] for g in grid)
-        part = cv2.remap(picture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        x_map, y_map = (g[k : k + 16384] for g in grid)
+        part = cv2.remap(picture, x_map, y_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         out.append(part.reshape(-1, 1 if picture.ndim == 2 else picture.shape[2]))
     return np.concatenate(out)[: len(x)].astype(np.float32)
 
@@ -78,6 +105,6 @@ def push_pull(image: Float, alpha: Float) -> Float:
     small = cv2.resize(weighted, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
     weight = small[..., 3]
     mean = small[..., :3] / np.maximum(weight, 1e-6)[..., None]
-    coarse = push_pull(mean, np.minimum(weight * 4, 1))
+    coarse = push_pull(np.asarray(mean, np.float32), np.asarray(np.minimum(weight * 4, 1), np.float32))
     back = cv2.resize(coarse, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
     return np.asarray(image * alpha[..., None] + back * (1 - alpha[..., None]), np.float32)

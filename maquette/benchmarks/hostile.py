@@ -91,7 +91,7 @@ class _Plan:
     """What all lanes have in common."""
 
     seconds: float
-    whole: bool
+    heads: int | None
     keep: Path | None
     stop: threading.Event
     progress: Callable[[], None]
@@ -102,7 +102,7 @@ def run_series(
     *,
     workers: int = 1,
     seconds: float = SECONDS,
-    whole: bool = True,
+    heads: int | None = None,
     keep: Path | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Series:
@@ -112,7 +112,7 @@ def run_series(
         series: The files, from ``specimens``.
         workers: Processes side by side.
         seconds: Most wall time for one file.
-        whole: Reconstruct the faces that are found; otherwise stop there.
+        heads: How many of the faces that a process finds get a head; all when None.
         keep: Folder for the files that something went wrong with.
         progress: Called after each file, from several threads.
 
@@ -120,7 +120,7 @@ def run_series(
         WorkerDied: A process does not even take the sample photo.
     """
     start = time.perf_counter()
-    plan = _Plan(seconds, whole, keep, threading.Event(), progress)
+    plan = _Plan(seconds, heads, keep, threading.Event(), progress)
     with ThreadPoolExecutor(workers) as pool:
         lanes = [pool.submit(_lane, series[k::workers], plan) for k in range(workers)]
         try:
@@ -189,7 +189,7 @@ def _lane(series: Sequence[Specimen], plan: _Plan) -> list[list[Finding]]:
     waiting = list(reversed(series))
     while waiting and not plan.stop.is_set():
         with tempfile.TemporaryDirectory(prefix="maquette-hostile-") as folder:
-            worker = Worker(Path(folder), whole=plan.whole)
+            worker = Worker(Path(folder), heads=plan.heads)
             lives.append([])
             try:
                 worker.start()

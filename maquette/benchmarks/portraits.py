@@ -22,7 +22,7 @@ IDENTITY_SD = 0.9
 _TO_CAMERA = np.diag([1.0, -1.0, -1.0])
 _SPAN_MM = (300.0, 400.0)
 _DISTANCE_MM = (500.0, 2500.0)
-_YAW_SD, _YAW_MAX, _PITCH_SD, _ROLL_SD = 15.0, 35.0, 7.0, 5.0
+_YAW_MAX_SDS, _PITCH_SD, _ROLL_SD = 2.3, 7.0, 5.0
 _FACE_CENTRE = np.array([0.0, 0.0, 70.0])
 
 
@@ -46,19 +46,31 @@ def draw_identity(model: HeadModel, rng: np.random.Generator) -> Float32:
     return rng.normal(0, IDENTITY_SD, len(model.identity_modes)).astype(np.float32)
 
 
-def draw_portrait(model: HeadModel, identity: Float32, rng: np.random.Generator, name: str) -> Portrait:
-    """A picture of a head with a random expression, camera, colouring and light.
+def draw_portrait(
+    model: HeadModel,
+    identity: Float32,
+    rng: np.random.Generator,
+    name: str,
+    *,
+    expression: Float32 | None = None,
+    colours: Float64 | None = None,
+    yaw_sd: float = 15.0,
+) -> Portrait:
+    """A picture of a head with a random camera and light.
 
     Args:
         model: Head model.
         identity: (K,) of the head.
         rng: Source of chance.
         name: Name of the photo.
+        expression: (52,) ARKit weights; random when None.
+        colours: From ``draw_colours``; random when None.
+        yaw_sd: Standard deviation of the head's turn, degrees.
     """
-    expression = _draw_expression(rng)
+    expression = _draw_expression(rng) if expression is None else expression
     vertices = model.vertices(identity, expression).astype(np.float64)
-    camera = _draw_camera(rng)
-    pixels = _render(model, vertices, camera, _draw_colours(model, rng), rng)
+    camera = _draw_camera(rng, yaw_sd)
+    pixels = _render(model, vertices, camera, draw_colours(model, rng) if colours is None else colours, rng)
     return Portrait(Photo(pixels, None, name, ""), expression, camera)
 
 
@@ -76,8 +88,8 @@ def _draw_expression(rng: np.random.Generator) -> Float32:
     return np.array(list(weights.values()), np.float32)
 
 
-def _draw_camera(rng: np.random.Generator) -> Camera:
-    yaw = float(np.clip(rng.normal(0, _YAW_SD), -_YAW_MAX, _YAW_MAX))
+def _draw_camera(rng: np.random.Generator, yaw_sd: float) -> Camera:
+    yaw = yaw_sd * float(np.clip(rng.normal(), -_YAW_MAX_SDS, _YAW_MAX_SDS))
     turn = rotation_z(rng.normal(0, _ROLL_SD)) @ rotation_x(rng.normal(0, _PITCH_SD)) @ rotation_y(yaw)
     rotation = _TO_CAMERA @ turn
     distance = float(np.exp(rng.uniform(*np.log(_DISTANCE_MM))))
@@ -86,8 +98,8 @@ def _draw_camera(rng: np.random.Generator) -> Camera:
     return Camera(focal, np.full(2, SIZE / 2), rotation, shift - rotation @ _FACE_CENTRE, SIZE, SIZE)
 
 
-def _draw_colours(model: HeadModel, rng: np.random.Generator) -> Float64:
-    """(V, 3) linear reflectances."""
+def draw_colours(model: HeadModel, rng: np.random.Generator) -> Float64:
+    """(V, 3) linear reflectances of a person's skin, lips, brows, hair, eyes and clothes."""
     depth = rng.uniform(0.12, 0.6)
     skin = depth * np.array([1.0, rng.uniform(0.6, 0.75), rng.uniform(0.4, 0.6)])
     hair = rng.uniform(0.02, 0.25) * np.array([1.0, rng.uniform(0.7, 0.9), rng.uniform(0.4, 0.8)])

@@ -22,7 +22,7 @@ from maquette.errors import InputError
 from maquette.headmodel import HeadModel, load_head_model
 from maquette.rooms import PhotoView, ReconstructOptions
 from maquette.settings import Settings
-from maquette.types import Float32, Head, Int32
+from maquette.types import Float32, Head
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 

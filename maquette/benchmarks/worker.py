@@ -15,7 +15,7 @@ from maquette.benchmarks.trial import Attempt
 _START_SECONDS = 120.0
 _PROGRAM = (
     "import sys; from maquette.benchmarks.trial import serve; "
-    "serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == 'whole')"
+    "serve(int(sys.argv[1]), int(sys.argv[2]), None if sys.argv[3] == 'all' else int(sys.argv[3]))"
 )
 
 
@@ -30,12 +30,12 @@ class Worker:
         scratch: Its working and temporary folder, in which nothing should stay.
     """
 
-    def __init__(self, folder: Path, *, whole: bool) -> None:
+    def __init__(self, folder: Path, *, heads: int | None) -> None:
         """Start it.
 
         Args:
             folder: Empty, for its own.
-            whole: As ``trial.serve`` takes it.
+            heads: As ``trial.serve`` takes it.
         """
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
@@ -45,7 +45,7 @@ class Worker:
         self._rest = b""
         their_requests, self._requests = os.pipe()
         self._answers, their_answers = os.pipe()
-        words = [str(their_requests), str(their_answers), "whole" if whole else "detect"]
+        words = [str(their_requests), str(their_answers), "all" if heads is None else str(heads)]
         self._process = subprocess.Popen(
             # The fault handler says where in Python a crash happened.
             [sys.executable, "-X", "faulthandler", "-c", _PROGRAM, *words],

@@ -200,8 +200,10 @@ def clear_of_skin(points: Float32, vertices: Float32, model: HeadModel, *, gap: 
         height = (((out[:, None] - at[near]) * normals[near]).sum(2) * share).sum(1)
         way = (normals[near] * share[..., None]).sum(1)
         way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
-        # Far from the surface a tangent plane says nothing.
-        push = np.where((height < gap) & (distance[:, 0] < 25), gap - height, 0)
+        # Beyond the bust's rim the nearest tangent plane lies aside, not above; far inside it says nothing.
+        below = (-height > 0.7 * distance[:, 0]) & (distance[:, 0] < 25)
+        above = (distance[:, 0] < 4 * gap) & (np.abs(height) < gap)
+        push = np.where((height < gap) & (below | above), gap - height, 0)
         out += push[:, None] * way
     return out.astype(np.float32)
 
@@ -221,7 +223,7 @@ def load_hair_library(path: Path = DEFAULT_FILE) -> HairLibrary:
                 kind=entry["kind"],
                 cut=entry["cut"],
                 triangles=a[key + "_triangles"].astype(np.int32),
-                uv=a[key + "_uv"].astype(np.float32) / 65535,
+                uv=a[key + "_uv"].astype(np.float32) / np.float32(65535),
                 anchors=a[key + "_anchors"].astype(np.int32),
                 weights=_normalised(a[key + "_weights"]),
                 offset=a[key + "_offset"].astype(np.float32) * np.float32(entry["step"]),

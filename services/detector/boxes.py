@@ -126,16 +126,17 @@ def whole(network: BoxNetwork, photo: Pyramid, turns: int = 0) -> list[Box]:
     return merged((shapes - [left, top]) / scale, scores)
 
 
-def tiled(network: BoxNetwork, photo: Pyramid, turns: int = 0) -> list[Box]:
+def tiled(network: BoxNetwork, photo: Pyramid, smallest: float, turns: int = 0) -> list[Box]:
     """Look at the photo through overlapping tiles, for faces too small to be seen in the whole photo.
 
     Args:
         network: Which network.
         photo: The photo.
+        smallest: Width in pixels down to which faces are looked for.
         turns: Quarter turns counter-clockwise that each tile is given before it is looked at.
     """
     found = [(np.zeros((0, 8, 2)), np.zeros(0))]
-    for wanted in _scales(photo, network.side):
+    for wanted in _scales(photo, network.side, smallest):
         small, scale = photo.shrunk(wanted)
         for left, top in _tiles(small.shape[1], small.shape[0], network.side):
             tile = small[top : top + network.side, left : left + network.side]
@@ -229,11 +230,11 @@ def _anchors(side: int, stride: int, each: int) -> Float64:
     return np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), each, axis=0)
 
 
-def _scales(photo: Pyramid, side: int) -> Iterator[float]:
+def _scales(photo: Pyramid, side: int, smallest: float) -> Iterator[float]:
     """Scales of the tile levels, each at most three times the one before, to where the smallest face is seen."""
     longest = max(photo.width, photo.height)
     scale = side / longest
-    last = min(SEEN_FACE / MIN_FACE, math.sqrt(MAX_TILED_AREA / (photo.width * photo.height)), MAX_TILED_SIDE / longest)
+    last = min(SEEN_FACE / smallest, math.sqrt(MAX_TILED_AREA / (photo.width * photo.height)), MAX_TILED_SIDE / longest)
     levels = math.ceil(math.log(max(last / scale, 1)) / math.log(3) - 1e-9)
     for level in range(1, levels + 1):
         yield scale * (last / scale) ** (level / levels)

@@ -11,7 +11,18 @@ from maquette.errors import NoFaceFound
 from maquette.settings import Settings
 from maquette.types import Face, Float64, Mask, Photo
 from services.detector.attention import AttentionMesh
-from services.detector.boxes import OVERLAP, Box, BoxNetwork, full_range, overlaps, short_range, tiled, upright, whole
+from services.detector.boxes import (
+    MIN_FACE,
+    OVERLAP,
+    Box,
+    BoxNetwork,
+    full_range,
+    overlaps,
+    short_range,
+    tiled,
+    upright,
+    whole,
+)
 from services.detector.landmarks import LandmarkFinder, Landmarks
 from services.detector.mask import MaskNetwork
 from services.detector.network import Network
@@ -21,14 +32,16 @@ from services.detector.region import Pyramid
 
 MIN_MESH_SCORE = 0.5
 MIN_CERTAINTY = 0.6
+"""Scores of the mesh and of the detection network (looking at the upright face) below which something is no face."""
+
 CERTAIN = 0.85
 """Certainty of a face after which the photo is not turned to look for others."""
 
 STRONG = 0.6
 """Detection score from which a box among tiles is tried every way up; many weaker ones are no faces."""
 
-LARGE_FACE = 0.25
-"""A face of this part of the photo's shorter side is the subject; smaller ones are then not searched for."""
+BYSTANDER = 0.25
+"""Faces below this part of the largest one's size are not searched for."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,8 @@ class Detector:
             photo: The photo.
 
         Returns:
-            Faces with their landmarks, by size × centrality, largest first.
+            Faces with their landmarks, by size × centrality, largest first. Beside a large face small ones in the
+            background may be left out (``BYSTANDER``).
 
         Raises:
             NoFaceFound: There is no face, or only what merely looks like one to the detection network.
@@ -89,14 +103,11 @@ class Detector:
             for turns in (1, 2, 3):
                 found += self._meshes(picture, self._whole(picture, turns))
         largest = max((f.size for f in found), default=0.0)
-        if largest < LARGE_FACE * min(photo.width, photo.height):
-            found += self._meshes(picture, tiled(self._full_range, picture), any_way=STRONG)
-            # Where the faces seen so far lie on their side, so do those that are hard to see.
-            for turns in sorted({_quarters(f) for f in found} - {0}):
-                found += self._meshes(picture, tiled(self._full_range, picture, turns), any_way=STRONG)
-        if not found:
-            for turns in (0, 1, 2, 3):
-                found += self._meshes(picture, tiled(self._full_range, picture, turns))
+        smallest = max(MIN_FACE, BYSTANDER * largest)
+        found += self._meshes(picture, tiled(self._full_range, picture, smallest), any_way=STRONG)
+        # Where the faces seen so far lie on their side, so do those that are hard to see; where none is, all might.
+        for turns in sorted({_quarters(f) for f in found} - {0}) if found else (1, 2, 3):
+            found += self._meshes(picture, tiled(self._full_range, picture, smallest, turns), any_way=STRONG)
         kept = _distinct(found)
         if not kept:
             raise NoFaceFound(f"no face found in {photo.name} ({photo.width} × {photo.height} pixels)")

@@ -102,7 +102,9 @@ class _Job:
         yield Product("head.obj", _OBJ, write_obj(head, self.mesh, head.hair))
         yield Product(MTL_NAME, _MTL, write_mtl(head, maps, head.hair))
         if maps is not None:
-            yield Product(colour_name(maps), "image/jpeg" if colour_name(maps).endswith(".jpg") else _PNG, _colour(maps))
+            yield Product(
+                colour_name(maps), "image/jpeg" if colour_name(maps).endswith(".jpg") else _PNG, _colour(maps)
+            )
             if maps.normal is not None:
                 yield Product(NORMAL_NAME, _PNG, encode_png(maps.normal))
             if maps.displacement is not None:

@@ -21,7 +21,7 @@ from maquette.headmodel import HeadModel
 from maquette.types import Bool, Float64, Int32
 from services.meshproc.mesh import HeadMesh, fan, quad_components
 
-_RINGS = {"mouth": (7, 6, 8, 5, 4), "eye": (3, 4, 2, 5)}
+_RINGS = {"mouth": (7, 6, 8, 5, 4), "eye": (5, 6, 4, 7, 3)}
 """How many rings of faces around an opening are taken out, the best first."""
 
 

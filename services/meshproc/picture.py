@@ -68,7 +68,9 @@ def draw(surfaces: Sequence[Surface], camera: Camera) -> tuple[Float32, Float32]
     fine = replace(
         camera, focal=camera.focal * k, centre=camera.centre * k, width=camera.width * k, height=camera.height * k
     )
-    posed = [s.vertices @ camera.rotation.T.astype(np.float32) + camera.translation.astype(np.float32) for s in surfaces]
+    posed = [
+        s.vertices @ camera.rotation.T.astype(np.float32) + camera.translation.astype(np.float32) for s in surfaces
+    ]
     counts = np.cumsum([0, *(len(s.triangles) for s in surfaces)])
     starts = np.cumsum([0, *(len(p) for p in posed)])
     scene = Scene(

@@ -31,9 +31,9 @@ def draw_preview(model: HeadModel, head: Head, mesh: HeadMesh, maps: Maps | None
         (H, W, 3) uint8 sRGB: a row in clay without hair, then a row in colour with it.
     """
     width, height = _TILE
-    background = np.repeat(
-        np.linspace(_TOP, _BOTTOM, height).astype(np.uint8)[:, None, None], width, 1
-    ) * np.ones(3, np.uint8)
+    background = np.repeat(np.linspace(_TOP, _BOTTOM, height).astype(np.uint8)[:, None, None], width, 1) * np.ones(
+        3, np.uint8
+    )
     hair = [Surface.of_hair(piece) for piece in head.hair]
     rows = [[Surface.of_mesh(mesh, None)]]
     if maps is not None:

@@ -20,11 +20,14 @@ from services.meshproc.openings import Opening, Openings, cone, open_edges, open
 BASE_MM = 6.0
 """Height of the base below the lowest point of the bust's edge."""
 
-_MOUTH_DEPTH_MM = 10.0
+_MOUTH_DEPTH_MM = 20.0
 """How far the mouth's tip lies behind the hole around the lips."""
 
-_EYE_DEPTH_MM, _EYE_INWARDS_MM = 20.0, 8.0
+_EYE_DEPTH_MM, _EYE_INWARDS_MM = 35.0, 14.0
 """Where an eye's tip lies, from the middle of the eyeball: deep enough to look at the side of the nose from within."""
+
+_PLUG_DEPTH, _PLUG_LIMITS_MM = 0.6, (1.0, 10.0)
+"""Depth of an open mouth by its height."""
 
 _HIDDEN_MM = 0.02
 _SEPARATION_MM, _SEPARATIONS = 0.002, 8
@@ -99,10 +102,28 @@ def _solids(model: HeadModel, mesh: HeadMesh, points: Float32, opening: Opening)
         _manifold(points, np.concatenate([skin, cone(open_edges(skin), opening.tip)]), opening.name) for skin in skins
     ]
     if opening.name == "mouth":
-        # Everything between the edge of the mouth's lining and the tip.
-        core = points[np.append(opening.loop, opening.tip)]
-        solids.append(manifold3d.Manifold.hull_points(core.astype(np.float64)))
+        solids.append(_plug(points, skins[0], skins[1], opening))
     return solids
+
+
+def _plug(points: Float32, upper: Int32, lower: Int32, opening: Opening) -> manifold3d.Manifold:
+    """What closes the mouth from behind: the further back, the wider it stands open.
+
+    Args:
+        points: (N, 3) float32 mm.
+        upper: (F, 3) int32, skin of the upper lip up to the line where it turns inwards.
+        lower: (F, 3) int32, the same of the lower lip.
+        opening: The mouth.
+    """
+    ends = np.concatenate([np.intersect1d(upper, lower), opening.border[:, 0]])
+    above, below = (points[np.setdiff1d(open_edges(lip), ends)].astype(np.float64) for lip in (upper, lower))
+    line = np.concatenate([above, below])
+    centre, width = line[:, 0].mean(), np.ptp(line[:, 0])
+    heights = [side[np.abs(side[:, 0] - centre) < width / 4, 1].mean() for side in (above, below)]
+    back = float(np.clip((heights[0] - heights[1]) * _PLUG_DEPTH, *_PLUG_LIMITS_MM))
+    tip = points[opening.tip].astype(np.float64)
+    length = np.linalg.norm(line - tip, axis=1, keepdims=True)
+    return manifold3d.Manifold.hull_points(np.concatenate([line + (tip - line) * (back / length), tip[None]]))
 
 
 def _inset(points: Float32, opening: Opening, united: manifold3d.Manifold) -> Solid | None:

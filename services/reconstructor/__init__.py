@@ -1,0 +1,1 @@
+"""Photos and faces to a head."""

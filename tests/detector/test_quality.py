@@ -143,6 +143,28 @@ def test_sunglasses_cover_and_spectacles_do_not(quality: Judge, astronaut: Photo
     assert "covered" not in quality(lenses(astronaut.pixels, face, 2)).reasons
 
 
+JAW = (
+    93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 426, 393, 2, 167, 206,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("grey", [False, True], ids=["colour", "grey"])
+@pytest.mark.parametrize("hair", [(20, 17, 16), (45, 32, 25), (150, 145, 140)], ids=["black", "brown", "grey"])
+def test_a_beard_covers_nothing(
+    quality: Judge, astronaut: Photo, face: Face, hair: tuple[int, int, int], grey: bool
+) -> None:
+    pixels = astronaut.pixels.astype(float)
+    over = np.zeros(pixels.shape[:2], np.uint8)
+    for outline, value in ((JAW, 255), (LIPS, 0)):
+        cv2.fillPoly(over, [face.landmarks[list(outline), :2].astype(np.int32)], value)
+    weight = cv2.GaussianBlur(over / 255, (0, 0), 0.012 * face.size)[..., None]
+    strands = np.exp(0.4 * np.random.default_rng(0).normal(size=(*over.shape, 1)))
+    bearded = np.clip(pixels * (1 - weight) + np.array(hair) * strands * weight, 0, 255).astype(np.uint8)
+    if grey:
+        bearded = np.dstack([cv2.cvtColor(bearded, cv2.COLOR_RGB2GRAY)] * 3)
+    assert "covered" not in quality(bearded).reasons
+
+
 def test_light_from_one_side_covers_nothing(quality: Judge, astronaut: Photo, face: Face) -> None:
     x = (np.arange(astronaut.width) - face.landmarks[1, 0]) / face.size
     light = 0.08 + 0.92 / (1 + np.exp(-12 * x))

@@ -12,6 +12,10 @@ from training.pictures.subject import Subject
 _OUTLINE = 40
 """Points around a lens."""
 
+_RINGS = 5
+_LENS_RADIUS = 110.0
+"""mm, curvature of a lens's front."""
+
 _ROUND = 6
 """Sides of a tube."""
 
@@ -73,7 +77,9 @@ def draw_glasses(model: HeadModel, subject: Subject, rng: np.random.Generator) -
     else:
         tint, opacity = np.full(3, 0.02), rng.uniform(0.04, 0.15)
         gloss = rng.uniform(0.2, 2.5) / opacity
-    glass = Prop(lenses, facets, np.zeros((len(lenses), 2), np.float32), _plain(opacity), tint, gloss, False, None, 400.0)
+    glass = Prop(
+        lenses, facets, np.zeros((len(lenses), 2), np.float32), _plain(opacity), tint, gloss, False, None, 400.0
+    )
     return frame, glass
 
 
@@ -155,15 +161,23 @@ def _tube(path: Float64, radius: float) -> tuple[Float64, Int32]:
 
 
 def _fan(rim: Float64) -> tuple[Float64, Int32]:
-    """A slightly domed disc that fills a rim."""
-    middle = rim.mean(0) + np.array([0, 0, 0.8])
-    ring = np.concatenate([rim, (rim + middle) / 2 + [0, 0, 0.4], middle[None]])
+    """A lens that fills a rim: rings on a sphere, so that it mirrors a lamp in one spot."""
+    middle = rim.mean(0)
+    shares = np.linspace(1, 0, _RINGS + 1)[:-1]
+    rings = [middle + share * (rim - middle) for share in shares]
+    reach = np.linalg.norm((rim - middle)[:, :2], axis=1).max()
+    depth = (reach**2 - (np.linalg.norm((np.concatenate(rings) - middle)[:, :2], axis=1)) ** 2) / (2 * _LENS_RADIUS)
+    points = np.concatenate([*rings, middle[None]])
+    points[:-1, 2] += depth
+    points[-1, 2] += reach**2 / (2 * _LENS_RADIUS)
     n = len(rim)
     i = np.arange(n)
     j = (i + 1) % n
-    outer = np.concatenate([np.stack([i, j, i + n], 1), np.stack([j, j + n, i + n], 1)])
-    inner = np.stack([i + n, j + n, np.full(n, 2 * n)], 1)
-    return ring, np.concatenate([outer, inner]).astype(np.int32)
+    facets = [
+        np.concatenate([np.stack([i, j, i + n], 1), np.stack([j, j + n, i + n], 1)]) + k * n for k in range(_RINGS - 1)
+    ]
+    last = np.stack([i, j, np.full(n, n)], 1) + (_RINGS - 1) * n
+    return points, np.concatenate([*facets, last]).astype(np.int32)
 
 
 def _joined(meshes: list[tuple[Float64, Int32]]) -> tuple[Float32, Int32]:

@@ -18,6 +18,9 @@ from training.pictures.skin import SkinLibrary
 LAYERS = 8
 """Sheets of hair that one ray looks through at most."""
 
+_PAST = 0.03
+"""mm behind a sheet where a ray goes on; skin may lie closely below it."""
+
 _SHADOWED = 2
 """Sheets that the key lamp's shadow is followed for; what lies deeper in hair is lit as its surroundings are."""
 
@@ -352,7 +355,7 @@ def render(
         if len(rays) == 0:
             break
         origins[rays] = (
-            hits.point[on] + directions[rays] / np.linalg.norm(directions[rays], axis=1, keepdims=True) * 0.15
+            hits.point[on] + directions[rays] / np.linalg.norm(directions[rays], axis=1, keepdims=True) * _PAST
         )
     radiance += through[:, None] * backdrop.reshape(-1, 3)
     return radiance.reshape(n, n, 3), face.reshape(n, n)

@@ -54,6 +54,7 @@ def contents() -> list[Case]:
     out += [
         Case("a face of 12 pixels", ".png", lambda: encode(portrait(24), "PNG")),
         Case("a large face that is a blur", ".jpg", lambda: encode(portrait(16).resize((2_000, 2_000)), "JPEG")),
+        Case("a face of 99 megapixels", ".jpg", lambda: encode(portrait().resize((9_900, 10_000)), "JPEG")),
         Case("a face in the corner of much black", ".jpg", lambda: encode(_in_corner(), "JPEG")),
         Case("a face upside down", ".jpg", lambda: encode(portrait().rotate(180), "JPEG")),
         Case("a face on its side", ".jpg", lambda: encode(portrait().rotate(90), "JPEG")),

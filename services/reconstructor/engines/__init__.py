@@ -1,0 +1,1 @@
+"""The engines, each of which makes a head of the same kind."""

@@ -1,0 +1,1 @@
+"""The openly licensed engine: landmarks to shape, photo to texture and detail."""

@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from maquette.geometry.raster import Raster, rasterise_uv
 from maquette.geometry.surface import edges
 from maquette.headmodel import HeadModel
-from maquette.types import Bool, Float32, Int32
+from maquette.types import Bool, Float32, Int32, UInt8
 
 MARGIN = 6
 """Texels that ``Atlas.pad`` continues a map by."""
@@ -43,10 +43,10 @@ class Atlas:
     to_texels: sp.csr_matrix
     texel_mm: float
 
-    @cached_property
-    def to_vertices(self) -> sp.csr_matrix:
+    @property
+    def to_vertices(self) -> sp.csc_matrix:
         """(V, P) sparse float32, the transpose of ``to_texels``: sums of texel values around each vertex."""
-        return sp.csr_matrix(self.to_texels.T)
+        return self.to_texels.T
 
     @cached_property
     def nearest(self) -> Int32:
@@ -56,7 +56,15 @@ class Atlas:
 
     def image(self, values: Float32) -> Float32:
         """Map of values per vertex, (V,) or (V, C); 0 off the skin."""
-        return self.unpack(np.asarray(self.to_texels @ values.astype(np.float32), np.float32))
+        flat = self._to_map @ np.ascontiguousarray(values, np.float32)
+        return np.asarray(flat, np.float32).reshape(*self.skin.shape, *values.shape[1:])
+
+    @cached_property
+    def _to_map(self) -> sp.csr_matrix:
+        """(H·N, V) sparse float32, ``to_texels`` with an empty row for each texel off the skin."""
+        starts = np.concatenate([[0], np.cumsum(3 * self.skin.reshape(-1))]).astype(np.int32)
+        shape = (self.skin.size, self.to_texels.shape[1])
+        return sp.csr_matrix((self.to_texels.data, self.to_texels.indices, starts), shape=shape)
 
     def unpack(self, values: Float32) -> Float32:
         """Map of values per skin texel, (P, ...); 0 elsewhere."""
@@ -95,11 +103,12 @@ class Atlas:
             values = np.any([self.model.region(n) for n in names], 0).astype(np.float32)
             for _ in range(soften):
                 values = np.asarray(self.averaging @ values, np.float32)
-            self._regions[key] = self.image(values)
-        return self._regions[key]
+            # Kept as bytes: there are a dozen of them, and they are smooth.
+            self._regions[key] = np.asarray(np.rint(255 * self.image(values)), np.uint8)
+        return np.multiply(self._regions[key], np.float32(1 / 255), dtype=np.float32)
 
     @cached_property
-    def _regions(self) -> dict[tuple[tuple[str, ...], int], Float32]:
+    def _regions(self) -> dict[tuple[tuple[str, ...], int], UInt8]:
         return {}
 
     @cached_property

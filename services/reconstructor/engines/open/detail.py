@@ -143,14 +143,14 @@ def _solve(residual: Float32, weight: Float32, tilt: Float32, metric: _Metric, t
     cu, cv = _SMOOTHNESS / metric.uu, _SMOOTHNESS / metric.vv
     size = _SIZE + 0.5 * (1 - weight)
     band = _DARK_IS_DEEP * 3 * (blur(residual, 1.0) - blur(residual, 3 / texel))
+    across, mixed, down = ww * au * au + cu, ww * au * av, ww * av * av + cv
 
     def apply(x: Float32) -> Float32:
         xu, xv = _forward(x, 1), _forward(x, 0)
-        e = ww * (au * xu + av * xv)
-        return np.asarray(_backward(au * e + cu * xu, 1) + _backward(av * e + cv * xv, 0) + size * x, np.float32)
+        return _backward(across * xu + mixed * xv, 1) + _backward(mixed * xu + down * xv, 0) + size * x
 
     right = _backward(au * ww * residual, 1) + _backward(av * ww * residual, 0) + _SIZE * 6 * weight * band
-    scale = 1 / (2 * (au * au * ww + cu) + 2 * (av * av * ww + cv) + size)
+    scale = 1 / (2 * across + 2 * down + size)
     x = np.asarray(band * weight, np.float32)
     left = right - apply(x)
     z = scale * left

@@ -16,13 +16,13 @@ from services.reconstructor.engines.open.camera import facing, first_camera
 from services.reconstructor.engines.open.cautions import cautions
 from services.reconstructor.engines.open.evidence import LANDMARKS, gather
 from services.reconstructor.engines.open.fit import Prior, Sight, Solution, expression_of, held, solve
-from services.reconstructor.engines.open.gaze import IRIS_CENTRES, find_eyes, turn_eyes
+from services.reconstructor.engines.open.gaze import find_eyes, turn_eyes
 from services.reconstructor.engines.open.people import DEFAULT_FILE as PEOPLE_FILE
 from services.reconstructor.engines.open.people import PeopleCheck
 from services.reconstructor.engines.open.prior import DEFAULT_FILE as PRIOR_FILE
 from services.reconstructor.engines.open.prior import LandmarkPrior
-from services.reconstructor.engines.open.uncertainty import shape_space, vertex_uncertainty
 from services.reconstructor.engines.open.texture import build_textures
+from services.reconstructor.engines.open.uncertainty import shape_space, vertex_uncertainty
 
 LICENCE = (
     "The head model, the landmark networks and this engine are Apache-2.0 and were made from sources that allow it "

@@ -20,6 +20,8 @@ PUPIL = 0.36
 """Radius of the pupil by the iris's."""
 
 _IRIS_MM = (5.2, 7.4)
+_LARGE_IRIS_PX = 6.0
+_IRIS_LUMINANCE = (0.012, 0.2)
 _BROWN = np.array([0.07, 0.036, 0.018])
 _SCLERA_BY_SKIN = 1.7
 _WARM_WHITE = np.array([1.04, 1.0, 0.96])
@@ -65,7 +67,8 @@ def measure_tints(photo: PhotoView, view: View, skin: Float32) -> Tints:
         radii.append(radius * depth / view.camera.focal)
         colours, distance = _inside(photo, points[list(ring)], points[centre])
         share = distance / max(radius, 1e-6)
-        irises.append(colours[(share > 0.45) & (share < 0.88)])
+        # In a small face the rim's pixels are half white.
+        irises.append(colours[(share > 0.4) & (share < (0.88 if radius > _LARGE_IRIS_PX else 0.7))])
         whites.append(colours[share > 1.15])
     iris = np.concatenate(irises)
     tint = _BROWN * np.clip(bright / 0.3, 0.3, 1.5)
@@ -73,10 +76,10 @@ def measure_tints(photo: PhotoView, view: View, skin: Float32) -> Tints:
         order = np.argsort(luminance(iris))
         # Highlights above, lashes and the lid's shadow below.
         middle = iris[order[len(iris) * 3 // 10 : max(len(iris) * 7 // 10, 1)]]
-        tint = 1.25 * np.median(middle, axis=0).astype(np.float64)
-        tint *= np.clip(luminance(tint.astype(np.float32)), 0.012, 0.3) / max(
-            float(luminance(tint.astype(np.float32))), 1e-4
-        )
+        tint = np.median(middle, axis=0).astype(np.float64)
+        bare = max(float(luminance(tint.astype(np.float32))), 1e-4)
+        # Irises are duller than what compression and sharpening make of a few pixels.
+        tint = (0.85 * tint + 0.15 * bare) * float(np.clip(1.15 * bare, *_IRIS_LUMINANCE)) / bare
     around = np.concatenate(whites)
     if len(around) >= 12:
         order = np.argsort(luminance(around))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maquette.types import Float32
+from maquette.types import Float32, Float64
 from services.reconstructor.engines.open.atlas import Atlas, smoothstep, weighted_blur
 from services.reconstructor.engines.open.lighting import shading
 from services.reconstructor.engines.open.sampling import Sample
@@ -28,7 +28,6 @@ class Seen:
         weight: (H, N) float32, how well the texel was seen.
         skin: (H, N) float32, probability of skin where seen.
         hair: (H, N) float32, probability of hair where seen.
-        shade: (H, N, 3) float32, the main photo's light on the head.
         frontal: (H, N) float32, 1 where a photo looks straight enough at the skin for its fitted light to be right.
     """
 
@@ -36,7 +35,6 @@ class Seen:
     weight: Float32
     skin: Float32
     hair: Float32
-    shade: Float32
     frontal: Float32
 
 
@@ -46,11 +44,10 @@ def merge(atlas: Atlas, samples: Sequence[Sample], tissues: Sequence[Tissue]) ->
     Each photo's colours are matched to the main one's where both show skin. The tone is the mean by weight; fine detail
     comes mostly from the photo that shows it best, so that small misfits do not show twice.
     """
-    shades = [shade_of(atlas, s, t) for s, t in zip(samples, tissues, strict=True)]
     frontal = np.max([_frontal(atlas, s) for s in samples], axis=0)
-    albedos = [s.linear / shade for s, shade in zip(samples, shades, strict=True)]
+    albedos = [s.linear / shade_of(atlas, s, t.light) for s, t in zip(samples, tissues, strict=True)]
     if len(samples) == 1:
-        return Seen(albedos[0], samples[0].weight, tissues[0].skin, tissues[0].hair, shades[0], frontal)
+        return Seen(albedos[0], samples[0].weight, tissues[0].skin, tissues[0].hair, frontal)
     skins = [s.weight * t.skin for s, t in zip(samples, tissues, strict=True)]
     total = sum(((_MAIN_PHOTO if k == 0 else 1.0) * s.weight for k, s in enumerate(samples)), np.float32(1e-6))
     best = sum((_sharp(s.weight) for s in samples), np.float32(1e-12))
@@ -64,12 +61,12 @@ def merge(atlas: Atlas, samples: Sequence[Sample], tissues: Sequence[Tissue]) ->
         skin += tissue.skin * share
         hair += tissue.hair * share
         unseen *= 1 - sample.weight
-    return Seen(np.maximum(albedo, 0), 1 - unseen, skin, hair, shades[0], frontal)
+    return Seen(np.maximum(albedo, 0), 1 - unseen, skin, hair, frontal)
 
 
-def shade_of(atlas: Atlas, sample: Sample, tissue: Tissue) -> Float32:
+def shade_of(atlas: Atlas, sample: Sample, light: Float64) -> Float32:
     """(H, N, 3) float32, a photo's light on the head; 1 off the skin."""
-    shade = atlas.image(shading(tissue.light, sample.normals, sample.towards))
+    shade = atlas.image(shading(light, sample.normals, sample.towards))
     shade[~atlas.skin] = 1
     return shade
 

@@ -11,7 +11,7 @@ from services.reconstructor.engines.open.filling import close_holes
 from services.reconstructor.engines.open.linear import luminance
 from services.reconstructor.engines.open.merging import Seen
 from services.reconstructor.engines.open.surface import grain
-from services.reconstructor.engines.open.tissue import BROWS, EARS, Tissue
+from services.reconstructor.engines.open.tissue import BROWS, EARS, Tissue, inner_face
 
 _HAIRY = 0.3
 _COVER = 0.9
@@ -78,15 +78,17 @@ def _opacity(atlas: Atlas, share: Float32, known: Float32) -> Float32:
 
 
 def _place(atlas: Atlas) -> Float32:
-    """(H, N) float32, 1 where head hair grows or falls: the scalp, and the face above the brows."""
+    """(H, N) float32, 1 where head hair grows or falls: the scalp, the forehead, the temples down to the eyes."""
     model = atlas.model
     height = model.mean[:, 1]
     brows = float(height[np.any([model.region(n) for n in BROWS], 0)].max())
+    eyes = float(height[model.part("eye_left", "eye_right")].mean())
     ears = np.any([model.region(n) for n in EARS], 0)
-    values = np.maximum(_hairline(atlas), model.region("face") * smoothstep((height - brows) / 10) * ~ears)
+    levels = np.stack([_hairline(atlas), smoothstep((height - brows) / 10), smoothstep((height - eyes) / 12)], 1)
     for _ in range(2):
-        values = np.asarray(atlas.averaging @ values.astype(np.float32))
-    return atlas.image(values)
+        levels = np.asarray(atlas.averaging @ (levels * ~ears[:, None]).astype(np.float32))
+    scalp, forehead, temples = np.moveaxis(atlas.image(levels), -1, 0)
+    return np.asarray(np.maximum(np.maximum(scalp, forehead), temples * (1 - inner_face(atlas))), np.float32)
 
 
 def _hairline(atlas: Atlas) -> Float32:

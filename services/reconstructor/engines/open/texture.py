@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from maquette.headmodel import HeadModel
@@ -22,11 +21,11 @@ from services.reconstructor.engines.open.filling import (
 )
 from services.reconstructor.engines.open.inner import measure_tints, paint_inner
 from services.reconstructor.engines.open.linear import encode
-from services.reconstructor.engines.open.merging import Seen, merge
+from services.reconstructor.engines.open.merging import Seen, merge, shade_of
 from services.reconstructor.engines.open.sampling import Sample, sample_view
 from services.reconstructor.engines.open.scalp import Scalp, paint_scalp
 from services.reconstructor.engines.open.surface import darken_cavities, roughen
-from services.reconstructor.engines.open.tissue import BROWS, LIDS, LIPS, Tissue, hair_volume, tell_tissues
+from services.reconstructor.engines.open.tissue import BROWS, LIDS, LIPS, Tissue, hair_volume, inner_face, tell_tissues
 
 _NECK_MM = (15.0, 45.0)
 """Below the chin the neck's tone is continued between these depths: collars begin anywhere."""
@@ -66,26 +65,25 @@ def build_textures(
         tell_tissues(atlas, s, hair_volume(atlas, p, v, photo, s))
         for s, p, v, photo in zip(samples, posed, fit.views, views, strict=True)
     ]
+    displacement, normal = _detail(atlas, samples, tissues, posed) if options.detail else (None, None)
     seen = merge(atlas, samples, tissues)
     tone = _tone(seen)
-    lit, weight, plain = _skin(atlas, seen, tone)
-    lit = darken_cavities(atlas, roughen(atlas, lit, weight, plain), weight)
-    albedo = even_out(atlas, lit, plain, seen.frontal, tone)
-    hair = paint_scalp(atlas, seen, tissues)
-    if hair is not None:
-        lit, albedo = _over(lit, hair), _over(albedo, hair)
-    lids = seen.shade[atlas.region(*LIDS) > 0.5].mean(0)
-    albedo, photo = atlas.whole(albedo), atlas.whole(lit * seen.shade)
-    side = float(tissues[0].light[3].mean())
-    paint_inner(atlas, albedo, photo, lids, side, measure_tints(views[0], fit.views[0], tone), tone)
-    displacement, normal = _detail(atlas, samples, tissues, posed) if options.detail else (None, None)
+    lit, albedo, weight = _colours(atlas, seen, tissues, tone)
+    del seen
+    light = tissues[0].light
+    shade = shade_of(atlas, samples[0], light)
+    lit *= shade
+    lids = shade[atlas.region(*LIDS) > 0.5].mean(0)
+    albedo, photo = atlas.whole(albedo), atlas.whole(lit)
+    tints = measure_tints(views[0], fit.views[0], tone)
+    paint_inner(atlas, albedo, photo, lids, float(light[3].mean()), tints, tone)
     return Textures(
         _without_gutters(atlas, encode(photo)),
         _without_gutters(atlas, encode(albedo)),
         atlas.whole(weight),
         displacement,
         normal,
-        tissues[0].light,
+        light,
     )
 
 
@@ -114,10 +112,25 @@ def _tone(seen: Seen) -> Float32:
     return np.asarray(np.median(seen.albedo[core], axis=0), np.float32)
 
 
+def _colours(atlas: Atlas, seen: Seen, tissues: Sequence[Tissue], tone: Float32) -> tuple[Float32, Float32, Float32]:
+    """The skin's and the hair's colour without the main photo's light.
+
+    Returns:
+        (H, N, 3) for the photo map, (H, N, 3) evened out for the albedo map, and (H, N) how well skin was seen.
+    """
+    lit, weight, plain = _skin(atlas, seen, tone)
+    lit = darken_cavities(atlas, roughen(atlas, lit, weight, plain), weight)
+    hair = paint_scalp(atlas, seen, tissues)
+    albedo = even_out(atlas, lit, plain, seen.frontal, tone)
+    if hair is not None:
+        lit, albedo = _over(lit, hair), _over(albedo, hair)
+    return lit, albedo, weight
+
+
 def _skin(atlas: Atlas, seen: Seen, tone: Float32) -> tuple[Float32, Float32, Float32]:
     """Skin everywhere: colour (H, N, 3), how well it was seen (H, N), and where it is plain skin (H, N)."""
     pure = _pure(atlas, seen.skin, seen.weight)
-    inner = _inner_face(atlas)
+    inner = inner_face(atlas)
     clear = _clear_of_clothes(atlas)
     weight = draw_back(atlas, yield_to_mirror(atlas, seen.weight * np.maximum(pure, inner) * clear))
     firm = firmness(atlas, weight)
@@ -136,19 +149,6 @@ def _pure(atlas: Atlas, skin: Float32, weight: Float32) -> Float32:
     """(H, N) float32, skin that has nothing else within some 3 mm: pixels on the edge of hair are a mixture."""
     around = weighted_blur(skin, weight + np.float32(1e-3), 3 / atlas.texel_mm)
     return skin * smoothstep((around - np.float32(0.5)) / np.float32(0.4))
-
-
-def _inner_face(atlas: Atlas) -> Float32:
-    """(H, N) float32, 1 well inside the face, where whatever the photo shows belongs to it: brows, lips, a beard.
-
-    Hair falls over the sides further than anything else reaches over the jaw, so that the margin is wider above.
-    """
-    within = (atlas.region("face", soften=0) > 0.5) | ~atlas.skin
-    depth = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5) * np.float32(atlas.texel_mm)
-    height = atlas.model.mean[:, 1]
-    mouth = float(height[atlas.model.region("lip_upper")].mean())
-    above = atlas.image(smoothstep((height - mouth) / 30))
-    return smoothstep((depth - (11 + 4 * above)) / 8) * atlas.skin
 
 
 def _clear_of_clothes(atlas: Atlas) -> Float32:

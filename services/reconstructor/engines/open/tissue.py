@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -138,6 +139,22 @@ def _hair_prior(atlas: Atlas) -> Float32:
     inner = np.clip(blur(face, 12 / atlas.texel_mm) * 2 - 1, 0, 1)
     prior = 0.5 - 0.46 * inner + 0.1 * edge
     return np.asarray(np.clip(prior + 0.35 * atlas.region("scalp", soften=4), 0.02, 0.9), np.float32)
+
+
+def inner_face(atlas: Atlas) -> Float32:
+    """(H, N) float32, 1 well inside the face, where whatever the photo shows belongs to it: brows, lips, a beard.
+
+    Hair falls over the sides further than anything else reaches over the jaw, so that the margin is wider above; over
+    the forehead there is hardly one, as a fringe may stay.
+    """
+    within = (atlas.region("face", soften=0) > 0.5) | ~atlas.skin
+    depth = cv2.distanceTransform(within.astype(np.uint8), cv2.DIST_L2, 5) * np.float32(atlas.texel_mm)
+    model = atlas.model
+    height = model.mean[:, 1]
+    mouth = float(height[model.region("lip_upper")].mean())
+    brows = float(height[np.any([model.region(n) for n in BROWS], 0)].max())
+    margin = (11 + 4 * smoothstep((height - mouth) / 30)) * (1 - 0.8 * smoothstep((height - brows + 6) / 12))
+    return smoothstep((depth - atlas.image(margin)) / 8) * atlas.skin
 
 
 class _Small:

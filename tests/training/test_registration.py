@@ -1,0 +1,121 @@
+"""The model's skin finds its way onto other heads."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maquette.geometry.surface import vertex_normals
+from maquette.headmodel import HeadModel, load_head_model
+from training.closest import ClosestPoints, closest_on_triangles
+from training.registration import Pairs, Registration, Template, register, register_gnm, register_makehuman
+from training.sources import load_gnm
+
+
+@pytest.fixture(scope="module")
+def model() -> HeadModel:
+    return load_head_model()
+
+
+@pytest.fixture(scope="module")
+def template(model: HeadModel) -> Template:
+    return Template.of(model)
+
+
+@pytest.fixture(scope="module")
+def on_makehuman(template: Template, shared: Path) -> Registration:
+    return register_makehuman(template, shared / "heads")
+
+
+def test_nearest_point_of_a_triangle_is_nearer_than_any_sampled_one() -> None:
+    rng = np.random.default_rng(1)
+    corners = rng.normal(size=(200, 3, 3))
+    points = rng.normal(size=(200, 3)) * 2
+    weights = closest_on_triangles(points, corners)
+    assert np.allclose(weights.sum(1), 1)
+    assert (weights >= 0).all()
+    gap = np.linalg.norm(np.einsum("nkc,nk->nc", corners, weights) - points, axis=1)
+    sampled = rng.dirichlet(np.ones(3), 4000)
+    others = np.linalg.norm(np.einsum("nkc,sk->nsc", corners, sampled) - points[:, None], axis=2).min(1)
+    assert (gap <= others + 1e-9).all()
+
+
+def test_the_side_that_faces_the_same_way_is_found_on_a_thin_sheet() -> None:
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(6.0), np.arange(6.0)))
+    grid = np.arange(36).reshape(6, 6)
+    a, b, c, d = (g.ravel() for g in (grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]))
+    up = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
+    points = np.concatenate([np.stack([x, y, 0 * x + z], 1) for z in (0.3, 0.0)])
+    triangles = np.concatenate([up, up[:, ::-1] + 36])
+    query = np.array([[2.3, 2.6, 0.2]])
+    for facing, height in ((1.0, 0.3), (-1.0, 0.0)):
+        _, _, position, cosine = ClosestPoints(points, triangles)(query, np.array([[0, 0, facing]]))
+        assert position[0, 2] == pytest.approx(height, abs=1e-6)
+        assert cosine[0] > 0.99
+
+
+def test_a_head_registers_to_a_moved_head_of_another_identity(model: HeadModel, template: Template) -> None:
+    rng = np.random.default_rng(3)
+    other = model.vertices(rng.normal(0, 0.8, len(model.identity_modes))).astype(np.float64)
+    moved = 1.3 * other @ np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]) + [30, -20, 5]
+    skin = template.skin_vertices
+    local = np.full(len(other), -1)
+    local[skin] = np.arange(len(skin))
+    numbers = np.arange(0, 468, 3)
+    corners = local[template.landmark_vertices[numbers]]
+    targets = np.einsum("lkc,lk->lc", moved[template.landmark_vertices[numbers]], template.landmark_weights[numbers])
+    ones = np.ones(len(numbers))
+    pairs = Pairs(corners, template.landmark_weights[numbers], targets, ones, ones > 0)
+    found = register(template, moved, template.triangles[template.part["skin"][template.triangles].all(1)], pairs)
+    assert found.scale == pytest.approx(1 / 1.3, rel=0.05)
+    bound = found.carry(moved)
+    face = model.region("face")[skin] & found.matched
+    assert face.sum() > 0.9 * model.region("face").sum()
+    # Landmarks hold it in place: vertices land near their own counterparts, not just anywhere on the surface.
+    assert np.median(np.linalg.norm(bound - moved[skin], axis=1)[face]) < 2.0
+    assert np.percentile(found.gap[found.matched], 95) < 0.5
+
+
+def test_nearly_all_of_the_skin_lies_on_makehumans_head(on_makehuman: Registration) -> None:
+    assert on_makehuman.matched.mean() > 0.94
+    assert np.median(on_makehuman.gap) < 0.15
+    assert np.percentile(on_makehuman.gap[on_makehuman.matched], 99) < 1.5
+
+
+def test_registration_keeps_left_and_right(model: HeadModel, on_makehuman: Registration) -> None:
+    mirror = model.mirror[on_makehuman.skin]
+    place = np.full(len(model.mean), -1)
+    place[on_makehuman.skin] = np.arange(len(on_makehuman.skin))
+    other = on_makehuman.deformed[place[mirror]] * [-1, 1, 1]
+    off = np.linalg.norm(other - on_makehuman.deformed, axis=1)
+    assert np.percentile(off[on_makehuman.matched], 95) < 1.0
+
+
+def test_hardly_a_triangle_turns_over_on_the_way(template: Template, on_makehuman: Registration) -> None:
+    before = template.points[template.skin_vertices]
+    triangles = template.skin_triangles
+    normals = [vertex_normals(p, triangles) for p in (before, on_makehuman.deformed)]
+    turned = (normals[0] * normals[1]).sum(1) < 0
+    assert turned.mean() < 0.004
+
+
+def test_landmarks_meet_gnms_own(model: HeadModel, template: Template, shared: Path) -> None:
+    found = register_gnm(template, shared / "heads")
+    source = load_gnm(shared / "heads")
+    with np.load(shared / "heads" / "gnm_head_v3_partial.npz") as z:
+        corners, weights = z["landmarks68_indices"], z["landmarks68_weights"]
+    theirs = found.align(np.einsum("lkc,lk->lc", source.vertices[corners], weights))
+    full = model.mean.astype(np.float64)
+    full[found.skin] = found.deformed
+    ours = model.ibug68(full.astype(np.float32))
+    # Brows to lips; the jaw line is a silhouette and means another point on each head.
+    off = np.linalg.norm(ours - theirs, axis=1)[17:]
+    assert np.median(off) < 3.0
+    assert found.matched.mean() > 0.94
+
+
+def test_fields_turn_and_scale_with_the_alignment(on_makehuman: Registration) -> None:
+    same = np.ones((1, len(on_makehuman.aligned), 3)) * [0.0, 2.0, 0.0]
+    carried = on_makehuman.carry_fields(same)
+    expected = on_makehuman.scale * on_makehuman.rotation @ [0.0, 2.0, 0.0]
+    assert np.allclose(carried[0], expected)
