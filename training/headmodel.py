@@ -90,6 +90,8 @@ class Mesh:
             if name == "eye_socket":
                 tri = tri[ict.vertices[tri][:, :, 0].mean(1) > 0]
             bag = disk_rings(ict, tri, Part(skin.corners[loop], skin.weights[loop], np.zeros((0, 4), int)), rings)
+            if bag.uv is None:
+                raise ValueError("the lining has no layout")
             n, m = len(loop), len(bag.corners)
             ring_uv = np.concatenate([_unit(bag.uv[:n]), bag.uv])
             if name == "mouth":
@@ -159,7 +161,7 @@ class Mesh:
     def triangles(self) -> Index:
         """(F, 3), as the loader cuts the quads."""
         t = self.quads[:, np.array([[0, 1, 2], [0, 2, 3]])].reshape(-1, 3)
-        return t[(t[:, 1] != t[:, 2])]
+        return np.asarray(t[t[:, 1] != t[:, 2]], np.int64)
 
     def _turn_short_diagonals(self, ict: ShapeLibrary) -> None:
         """Start each quad at the corner from which the shorter diagonal goes."""
@@ -172,7 +174,7 @@ class Mesh:
 
 
 def _unit(points: Array) -> Array:
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), np.float64)
 
 
 def _symmetrise(bag: Part, mirror: Index, ict: ShapeLibrary) -> None:

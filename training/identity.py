@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 def vertex_areas(points: Array, triangles: NDArray[np.integer]) -> Array:
     """(V,) a third of the area of the triangles around each vertex, mm²."""
     area = np.linalg.norm(triangle_normals(points, triangles), axis=1) / 6
-    return np.bincount(triangles.ravel(), np.repeat(area, 3), len(points))
+    return np.asarray(np.bincount(triangles.ravel(), np.repeat(area, 3), len(points)), np.float64)
 
 
 def principal_modes(libraries: list[tuple[Float, float]], weight: Array, count: int) -> Float:

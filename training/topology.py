@@ -48,7 +48,7 @@ class Part:
 
     def points(self, vertices: NDArray[np.floating]) -> Array:
         """Positions on some vertices of the source: (N, 3)."""
-        return np.einsum("nkc,nk->nc", vertices[self.corners].astype(np.float64), self.weights)
+        return np.asarray(np.einsum("nkc,nk->nc", vertices[self.corners].astype(np.float64), self.weights), np.float64)
 
 
 def mesh_half(layout: Array, triangles: Index, source: Index, fixed: Index, vertex_goal: int) -> Part:

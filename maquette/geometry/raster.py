@@ -36,7 +36,7 @@ class Raster:
         """
         seen = self.covered
         corners = values[triangles[self.triangle[seen]]]
-        return np.einsum("pkc,pk->pc", corners, self.barycentric[seen].astype(values.dtype))
+        return np.asarray(np.einsum("pkc,pk->pc", corners, self.barycentric[seen].astype(values.dtype)), values.dtype)
 
 
 class Scene:

@@ -13,18 +13,19 @@ def triangle_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integ
 def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.floating]:
     """(V, 3) unit normals, the area-weighted mean of the triangles around each vertex."""
     n = triangle_normals(vertices, triangles)
-    out = np.stack([np.bincount(triangles.ravel(), np.repeat(n[:, k], 3), len(vertices)) for k in range(3)], 1)
+    sums = [np.bincount(triangles.ravel(), np.repeat(n[:, k], 3), len(vertices)) for k in range(3)]
+    out = np.stack(sums, 1).astype(np.float64)
     out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
     return out.astype(vertices.dtype)
 
 
-def edges(triangles: NDArray[np.integer]) -> NDArray[np.integer]:
+def edges(triangles: NDArray[np.integer]) -> NDArray[np.int64]:
     """(E, 2) unique undirected edges, smaller index first."""
-    e = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    e = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]).astype(np.int64)
     return np.unique(np.sort(e, 1), axis=0)
 
 
-def boundary_edges(triangles: NDArray[np.integer]) -> NDArray[np.integer]:
+def boundary_edges(triangles: NDArray[np.integer]) -> NDArray[np.int64]:
     """(B, 2) directed edges that have no opposite."""
     e = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]).astype(np.int64)
     n = int(e.max()) + 1 if len(e) else 1

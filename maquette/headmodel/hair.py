@@ -202,8 +202,7 @@ def clear_of_skin(points: Float32, vertices: Float32, model: HeadModel, *, gap: 
         way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
         # Beyond the bust's rim the nearest tangent plane lies aside, not above; far inside it says nothing.
         below = (-height > 0.7 * distance[:, 0]) & (distance[:, 0] < 25)
-        above = (distance[:, 0] < 4 * gap) & (np.abs(height) < gap)
-        push = np.where((height < gap) & (below | above), gap - height, 0)
+        push = np.where((height < gap) & (below | (distance[:, 0] < 8)), gap - height, 0)
         out += push[:, None] * way
     return out.astype(np.float32)
 

@@ -130,11 +130,11 @@ class HeadModel:
         """(V,) bool mask of a named region; raises KeyError with the known names."""
         if name not in self.region_names:
             raise KeyError(f"no region {name!r}; there are {', '.join(self.region_names)}")
-        return self.regions[self.region_names.index(name)]
+        return np.asarray(self.regions[self.region_names.index(name)], np.bool_)
 
     def part(self, *names: str) -> Bool:
         """(V,) bool mask of the named components."""
-        return np.isin(self.component, [self.component_names.index(n) for n in names])
+        return np.asarray(np.isin(self.component, [self.component_names.index(n) for n in names]), np.bool_)
 
     def part_triangles(self, *names: str) -> Int32:
         """(N,) int32 indices of the triangles that lie wholly in the named components."""
@@ -151,7 +151,7 @@ class HeadModel:
 
     def joints(self, neutral: Float32) -> Float32:
         """(J, 3) joint positions of neutral vertices."""
-        return self.joint_regressor @ neutral
+        return np.asarray(self.joint_regressor @ neutral, np.float32)
 
 
 def pack(path: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

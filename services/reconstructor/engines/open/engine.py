@@ -98,8 +98,9 @@ class OpenEngine:
         """
         if len(views) != len(coarse.fit.views):
             raise OptionInvalid(f"expected the {len(coarse.fit.views)} views of the coarse head, found {len(views)}")
-        posed = [self._posed(coarse.fit, k) for k in range(len(views))]
-        textures = build_textures(self.model, coarse.fit, views, posed, options)
+        fit = coarse.fit
+        posed = [self._pose(coarse.neutral, fit.identity, v.expression, v.gaze) for v in fit.views]
+        textures = build_textures(self.model, fit, views, posed, options)
         return replace(coarse, textures=textures, hair=())
 
     def _sight(self, view: PhotoView) -> Sight:
@@ -130,9 +131,10 @@ class OpenEngine:
             self._space, 1 / np.maximum(self._prior.variance.astype(np.float64), 1e-3), solution.information
         )
         identity = np.asarray(solution.identity, np.float32)
+        neutral = self.model.vertices(identity)
         fit = Fit(
             identity,
-            tuple(self._view(identity, s) for s in solution.sights),
+            tuple(self._view(neutral, identity, s) for s in solution.sights),
             uncertainty,
             determined,
             tuple(c for v, s in zip(views, solution.sights, strict=True) for c in cautions(v, s)),
@@ -142,28 +144,23 @@ class OpenEngine:
             model=f"{self.model.name} {self.model.version}",
             licence=LICENCE,
             fit=fit,
-            neutral=self.model.vertices(identity),
-            posed=self._posed(fit, 0),
+            neutral=neutral,
+            posed=self._pose(neutral, identity, fit.views[0].expression, fit.views[0].gaze),
             textures=None,
         )
 
-    def _view(self, identity: Float32, sight: Sight) -> View:
-        expression = np.asarray(expression_of(sight), np.float32)
-        posed = self._pose(identity, expression, sight.gaze)
+    def _view(self, neutral: Float32, identity: Float32, sight: Sight) -> View:
+        expression, gaze = np.asarray(expression_of(sight), np.float32), np.asarray(sight.gaze, np.float32)
+        posed = self._pose(neutral, identity, expression, gaze)
         points = self.model.landmarks(posed, calibrated=True).astype(np.float64)
         left = sight.landmarks[:, :2] - sight.camera.project(points)
-        return View(
-            sight.camera, expression, np.asarray(sight.gaze, np.float32), np.asarray(left, np.float32)
-        )
+        return View(sight.camera, expression, gaze, np.asarray(left, np.float32))
 
-    def _posed(self, fit: Fit, number: int) -> Float32:
-        """(V, 3) float32 mm, the head with a photo's expression and gaze."""
-        view = fit.views[number]
-        return self._pose(fit.identity, view.expression, view.gaze.astype(np.float64))
-
-    def _pose(self, identity: Float32, expression: Float32, gaze: Float64) -> Float32:
+    def _pose(self, neutral: Float32, identity: Float32, expression: Float32, gaze: Float32) -> Float32:
+        """(V, 3) float32 mm, a head with a photo's expression and gaze."""
+        moved = neutral + (self.model.vertices(None, expression) - self.model.mean)
         joints = self._eyes.at(identity.astype(np.float64))
-        return turn_eyes(self.model, self.model.vertices(identity, expression), joints, gaze)
+        return turn_eyes(self.model, moved, neutral, joints, gaze.astype(np.float64))
 
 
 def _require_usable(view: PhotoView) -> None:

@@ -13,8 +13,8 @@ SIDES = ("left", "right")
 IRIS_CENTRES = (473, 468)
 """Landmarks in the middle of the irises, in the order of ``SIDES``."""
 
-FULL_YAW, FULL_PITCH = 35.0, 25.0
-"""Degrees at which an ``eyeLook`` blendshape is fully on."""
+FULL_DEGREES = {"Up": 25.0, "Down": 28.0, "In": 32.0, "Out": 32.0}
+"""How far the head model's full ``eyeLook`` blendshapes turn an eyeball."""
 
 _LIMITS = np.array([32.0, 24.0])
 _CONVERGENCE = (-1.0, 9.0)
@@ -110,18 +110,20 @@ def look_weights(gaze: Float64) -> Float64:
     """(52,) ``eyeLook`` weights of a gaze; zero elsewhere."""
     weights = np.zeros(len(ARKIT_NAMES))
     for side, outward, (yaw, pitch) in zip(SIDES, _OUTWARD, gaze, strict=True):
-        out, up = outward * yaw / FULL_YAW, pitch / FULL_PITCH
-        for way, value in (("Out", out), ("In", -out), ("Up", up), ("Down", -up)):
-            weights[ARKIT_NAMES.index(f"eyeLook{way}{side.title()}")] = np.clip(value, 0, 1)
+        out = outward * yaw
+        for way, degrees in (("Out", out), ("In", -out), ("Up", pitch), ("Down", -pitch)):
+            weight = np.clip(degrees / FULL_DEGREES[way], 0, 1)
+            weights[ARKIT_NAMES.index(f"eyeLook{way}{side.title()}")] = weight
     return weights
 
 
-def turn_eyes(model: HeadModel, vertices: Float32, joints: Float64, gaze: Float64) -> Float32:
-    """(V, 3) mm: vertices with the eyeballs turned about their joints.
+def turn_eyes(model: HeadModel, vertices: Float32, neutral: Float32, joints: Float64, gaze: Float64) -> Float32:
+    """(V, 3) mm: vertices with the eyeballs turned about their joints rather than sheared by ``eyeLook``.
 
     Args:
         model: The head model.
-        vertices: (V, 3) float32 mm, eyes straight ahead.
+        vertices: (V, 3) float32 mm, with the expression.
+        neutral: (V, 3) float32 mm, without.
         joints: (2, 3) mm, left first.
         gaze: (2, 2) degrees.
     """
@@ -129,7 +131,7 @@ def turn_eyes(model: HeadModel, vertices: Float32, joints: Float64, gaze: Float6
     for side, centre, (yaw, pitch) in zip(SIDES, joints, gaze, strict=True):
         ball = model.part(f"eye_{side}")
         turn = rotation_y(float(yaw)) @ rotation_x(-float(pitch))
-        out[ball] = (vertices[ball] - centre) @ turn.T + centre
+        out[ball] = (neutral[ball] - centre) @ turn.T + centre
     return out
 
 

@@ -17,6 +17,7 @@ _HAIRY = 0.3
 _COVER = 0.9
 _STRANDS = 0.55
 _SOFT_MM = 3.0
+_RATHER_HAIR = 0.8
 _REACH_MM = 9.0
 _BLACK = np.array([0.02, 0.014, 0.01], np.float32)
 
@@ -50,11 +51,11 @@ def paint_scalp(atlas: Atlas, seen: Seen, tissues: Sequence[Tissue]) -> Scalp | 
         return None
     mm, place = 1 / atlas.texel_mm, _place(atlas)
     sure = seen.weight * seen.hair * place
-    told = np.clip(seen.hair + seen.skin, 0, 1)
-    share = seen.hair / np.maximum(seen.hair + seen.skin, np.float32(1e-3))
-    opacity = _opacity(atlas, share, seen.weight * told * place)
+    # What is neither skin nor known hair is mostly hair in another light.
+    share = seen.hair + np.float32(_RATHER_HAIR) * np.clip(1 - seen.hair - seen.skin, 0, 1)
+    opacity = _opacity(atlas, share, seen.weight * place)
     # Where it was seen the photo's own hairline is sharper.
-    close = smoothstep(seen.weight * 1.6 - 0.3) * np.clip(told * 2, 0, 1) * place
+    close = smoothstep(seen.weight * 1.6 - 0.3) * place
     opacity = (opacity + (share - opacity) * close) * place
     tone = np.broadcast_to(_tone(atlas, seen, sure), seen.albedo.shape)
     smooth = weighted_blur(seen.albedo, sure, 3 * mm)
