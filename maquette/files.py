@@ -11,6 +11,24 @@ from maquette.errors import OutputError
 _PARTIAL = ".partial-"
 
 
+def check_writable(folder: Path) -> None:
+    """Find out early, without leaving a trace, that results could not be written.
+
+    Args:
+        folder: Where they are to go; it need not be there yet.
+
+    Raises:
+        OutputError: A file is in the way, or the folder (or the one that it would be made in) is not writable.
+    """
+    nearest = folder.absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise OutputError(f"cannot write to {folder}: {nearest} is not a folder", path=str(folder))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write to {folder}: no permission to write in {nearest}", path=str(folder))
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write one file; its name shows the old content or the new one, never half of it.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
 from maquette.geometry.raster import Scene, rasterise_uv
@@ -182,8 +183,10 @@ def clear(
         keep[seen] = np.clip((opening.outside(at) + 45 * strand[seen] + 1) / 4, 0, 1)
     if hem is not None:
         keep[seen] *= np.clip((at[:, 1] - hem + 180 * np.clip(strand[seen], -0.06, 0.06)) / 14, 0, 1)
+    # Texels along a chart's border are seen by filtering only; they go with the nearest inside.
+    nearest = distance_transform_edt(~seen, return_distances=False, return_indices=True)
     out = picture.copy()
-    out[..., 1] = np.rint(out[..., 1] * keep).astype(np.uint8)
+    out[..., 1] = np.rint(out[..., 1] * keep[tuple(nearest)]).astype(np.uint8)
     return out
 
 

@@ -47,7 +47,8 @@ import json, os, subprocess, sys, time
 start = time.perf_counter()
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 _, status, used = os.wait4(child.pid, 0)
-print(json.dumps([time.perf_counter() - start, used.ru_maxrss, os.waitstatus_to_exitcode(status)]))
+took = [time.perf_counter() - start, used.ru_utime + used.ru_stime]
+print(json.dumps([*took, used.ru_maxrss, os.waitstatus_to_exitcode(status)]))
 """
 """Starts the program that is measured: were it started from here, its peak would be at least this process's."""
 
@@ -76,6 +77,8 @@ class Speed:
         cores: How many could be used; None where the system does not say.
         calibration: Seconds of the fixed work, before each run and after the last.
         figures: By name as in ``LIMITS``.
+        processor: Processor seconds, of all threads together, of ``first_mesh``, ``full``, ``cold`` and
+            ``calibration``; they depend less on what else the machine does.
         warm_stages: Seconds by stage of the warm runs, and of ``save``.
         cold_stages: Seconds by stage of the cold runs, and of the ``rest``: starting, loading code, saving.
     """
@@ -83,6 +86,7 @@ class Speed:
     cores: int | None
     calibration: Measured
     figures: dict[str, Measured]
+    processor: dict[str, Measured]
     warm_stages: dict[str, Measured]
     cold_stages: dict[str, Measured]
 
@@ -112,20 +116,26 @@ def measure(warm_runs: int = 9, cold_runs: int = 5, *, progress: Callable[[], No
     warm: list[dict[str, float]] = []
     cold: list[dict[str, float]] = []
     with _few_cores() as cores, _warm_process() as run_warm:
-        calibration = [calibrate()]
+        calibration = [_calibration()]
         for into, run in _turns((warm, run_warm, warm_runs), (cold, _run_cold, cold_runs)):
             into.append(run())
-            calibration.append(calibrate())
+            calibration.append(_calibration())
             progress()
     return Speed(
         cores,
-        Measured(tuple(calibration)),
+        _column(calibration, "full"),
         {
             "first_mesh": _column(warm, "first_mesh"),
             "full": _column(warm, "full"),
             "cold": _column(cold, "full"),
             "warm_peak": Measured((warm[-1]["peak"],)),
             "cold_peak": _column(cold, "peak"),
+        },
+        {
+            "first_mesh": _column(warm, "first_mesh_processor"),
+            "full": _column(warm, "processor"),
+            "cold": _column(cold, "processor"),
+            "calibration": _column(calibration, "processor"),
         },
         _stages(warm),
         _stages(cold),
@@ -156,6 +166,7 @@ def summary(speed: Speed) -> dict[str, Any]:
         "cores": speed.cores,
         "calibration": _spread(speed.calibration),
         "figures": shown,
+        "processor": {name: _spread(m) for name, m in speed.processor.items()},
         "warm_stages": {stage: _spread(m) for stage, m in speed.warm_stages.items()},
         "cold_stages": {stage: _spread(m) for stage, m in speed.cold_stages.items()},
     }
@@ -163,29 +174,31 @@ def summary(speed: Speed) -> dict[str, Any]:
 
 def table(speed: Speed) -> tuple[list[str], list[list[str]]]:
     """Columns and rows: the figures beside their limits, then the stages, then the fixed work."""
-    columns = ["figure", "median", "min", "max", "limit", "", "of fixed work"]
+    columns = ["figure", "median", "min", "max", "limit", "", "of fixed work", "processor"]
     rows = []
     for name, (text, unit, limit) in LIMITS.items():
         of_work = f"{speed.figures[name].median / speed.calibration.median:.2f}" if unit == "s" else ""
         verdict = "kept" if speed.kept(name) else "missed"
-        rows.append([text, *_cells(speed.figures[name], unit), _cell(limit, unit), verdict, of_work])
+        processor = _cell(speed.processor[name].median, "s") if name in speed.processor else ""
+        rows.append([text, *_cells(speed.figures[name], unit), _cell(limit, unit), verdict, of_work, processor])
     for title, stages in (("warm", speed.warm_stages), ("cold", speed.cold_stages)):
         for stage, measured in stages.items():
             of_work = f"{measured.median / speed.calibration.median:.2f}"
-            rows.append([f"  {title}, {stage}", *_cells(measured, "s"), "", "", of_work])
-    rows.append(["fixed work", *_cells(speed.calibration, "s"), "", "", "1.00"])
+            rows.append([f"  {title}, {stage}", *_cells(measured, "s"), "", "", of_work, ""])
+    processor = _cell(speed.processor["calibration"].median, "s")
+    rows.append(["fixed work", *_cells(speed.calibration, "s"), "", "", "1.00", processor])
     return columns, rows
 
 
 def _run_warm(rooms: pipeline.Rooms, settings: Settings) -> dict[str, float]:
-    first_mesh: list[float] = []
+    first_mesh: list[tuple[float, float]] = []
 
     def listen(event: Event) -> None:
         if isinstance(event, HeadReady) and not event.complete:
-            first_mesh.append(time.perf_counter() - start)
+            first_mesh.append((time.perf_counter() - start, time.process_time() - processor))
 
     with tempfile.TemporaryDirectory(prefix="maquette-time-") as folder:
-        start = time.perf_counter()
+        start, processor = time.perf_counter(), time.process_time()
         result = pipeline.reconstruct(
             [sample_photo()], rooms=rooms, settings=settings, options=OPTIONS, listener=listen
         )
@@ -193,26 +206,51 @@ def _run_warm(rooms: pipeline.Rooms, settings: Settings) -> dict[str, float]:
         result.save(folder)
         end = time.perf_counter()
     stages = {f"stage {name}": seconds for name, seconds in result.timings["seconds"].items()}
-    figures = {"first_mesh": first_mesh[0], "full": end - start, "peak": usage().peak_mb}
-    return {**figures, **stages, "stage save": end - made}
+    ((to_mesh, to_mesh_processor),) = first_mesh
+    return {
+        "first_mesh": to_mesh,
+        "first_mesh_processor": to_mesh_processor,
+        "full": end - start,
+        "processor": time.process_time() - processor,
+        "peak": usage().peak_mb,
+        **stages,
+        "stage save": end - made,
+    }
+
+
+def _calibration() -> dict[str, float]:
+    processor = time.process_time()
+    return {"full": calibrate(), "processor": time.process_time() - processor}
 
 
 def _run_cold() -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="maquette-time-") as folder:
-        seconds, peak, status, said = _launch(["-c", _PROGRAM, "reconstruct", str(sample_photo()), "-o", folder])
-        if status != 0:
-            raise RuntimeError(f"expected the command line to exit with 0, found {status}: {said}")
+        run = _launch(["-c", _PROGRAM, "reconstruct", str(sample_photo()), "-o", folder])
+        if run.status != 0:
+            raise RuntimeError(f"expected the command line to exit with 0, found {run.status}: {run.said}")
         timings = json.loads(Path(folder, TIMINGS_NAME).read_bytes())["seconds"]
     stages = {f"stage {name}": took for name, took in timings.items()}
-    return {"full": seconds, "peak": peak, **stages, "stage rest": seconds - sum(timings.values())}
+    figures = {"full": run.seconds, "processor": run.processor, "peak": run.peak_mb}
+    return {**figures, **stages, "stage rest": run.seconds - sum(timings.values())}
 
 
-def _launch(words: Sequence[str]) -> tuple[float, float, int, str]:
-    """Run Python: wall seconds, peak memory in 10⁶ bytes, exit status, standard error."""
+@dataclass(frozen=True)
+class _Launched:
+    """A process that has run: wall and processor seconds, peak in 10⁶ bytes, exit status, standard error."""
+
+    seconds: float
+    processor: float
+    peak_mb: float
+    status: int
+    said: str
+
+
+def _launch(words: Sequence[str]) -> _Launched:
+    """Run Python."""
     launcher = [sys.executable, "-S", "-c", _LAUNCHER, sys.executable, *words]
     done = subprocess.run(launcher, capture_output=True, text=True, check=True)
-    seconds, max_rss, status = json.loads(done.stdout)
-    return seconds, max_rss_mb(max_rss), status, done.stderr.strip()
+    seconds, processor, max_rss, status = json.loads(done.stdout)
+    return _Launched(seconds, processor, max_rss_mb(max_rss), status, done.stderr.strip())
 
 
 @contextmanager

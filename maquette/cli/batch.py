@@ -10,6 +10,7 @@ from maquette.batch import find_photos, reconstruct_folder, summary_json, write_
 from maquette.cli import choices, exits
 from maquette.cli.console import note, show_json, show_table, stages
 from maquette.errors import OptionInvalid
+from maquette.files import check_writable
 from maquette.settings import Settings
 
 
@@ -35,8 +36,9 @@ def batch(
     choice = choices.parse_face(face)
     if choice == "all":
         raise OptionInvalid("expected --face of a batch to be a number from 1 or largest, found all")
-    settings = Settings()
     photos = find_photos(folder)
+    check_writable(output)
+    settings = Settings()
     rooms = pipeline.local_rooms(settings, options.engine)
     outcomes = []
     try:

@@ -90,6 +90,6 @@ def time_(
         speed = measure(runs, cold_runs, progress=lambda: progress.advance(task))
     if not as_json:
         columns, rows = table(speed)
-        show_table(columns, rows, right=("median", "min", "max", "limit", "of fixed work"))
+        show_table(columns, rows, right=("median", "min", "max", "limit", "of fixed work", "processor"))
     say(json.dumps(summary(speed)))
     return exits.OK if speed.passed else exits.SOME_FAILED

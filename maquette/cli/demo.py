@@ -10,6 +10,7 @@ from maquette.cli import choices
 from maquette.cli.console import note, stages
 from maquette.cli.reconstruct import save_and_show
 from maquette.demo import sample_photo
+from maquette.files import check_writable
 from maquette.rooms import ReconstructOptions
 from maquette.settings import Settings
 
@@ -21,6 +22,7 @@ def demo(
     as_json: choices.AsJson = False,
 ) -> None:
     """Reconstruct the sample photo, a portrait in the public domain."""
+    check_writable(output)
     settings = Settings()
     rooms = pipeline.local_rooms(settings)
     with stages("Sample photo") as listener:

@@ -9,6 +9,7 @@ from maquette import pipeline
 from maquette.cli import choices
 from maquette.cli.console import error_json, note, one_line, say, show_json, stages
 from maquette.errors import InputError, OptionInvalid
+from maquette.files import check_writable
 from maquette.result import Result
 from maquette.rooms import ReconstructOptions
 from maquette.settings import Settings
@@ -38,6 +39,7 @@ def reconstruct(
     """Turn a photo, or several photos of one person, into a 3D head."""
     options = choices.make_options(formats, engine, texture, texture_size, detail, hair, expression, size_mm)
     choice = choices.parse_face(face)
+    check_writable(output)
     settings = Settings()
     if choice == "all":
         _each_face(photos, output, options, settings, as_json)

@@ -23,7 +23,7 @@ MAX_TILED_AREA = 1_500_000
 MAX_TILED_SIDE = 4_000
 """Pixels of the photo as the tiles show it; of photos beyond 12 megapixels the smallest faces are not looked for."""
 
-SEEN_FACE = 14
+SEEN_FACE = 18
 """Width in pixels of the network's picture from which the full-range network finds faces reliably."""
 
 SURROUNDINGS = 1.25
@@ -235,7 +235,8 @@ def _scales(photo: Pyramid, side: int, smallest: float) -> Iterator[float]:
     longest = max(photo.width, photo.height)
     scale = side / longest
     last = min(SEEN_FACE / smallest, math.sqrt(MAX_TILED_AREA / (photo.width * photo.height)), MAX_TILED_SIDE / longest)
-    levels = math.ceil(math.log(max(last / scale, 1)) / math.log(3) - 1e-9)
+    # A level that shows little more than the whole photo did is not worth its tiles.
+    levels = math.ceil(math.log(last / scale) / math.log(3) - 1e-9) if last > 1.25 * scale else 0
     for level in range(1, levels + 1):
         yield scale * (last / scale) ** (level / levels)
 

@@ -8,6 +8,7 @@ import manifold3d
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from maquette.errors import MeshInvalid
 from maquette.geometry.raster import Scene
@@ -177,8 +178,10 @@ def _front(points: Float32, ball: Int32, opening: Opening) -> Int32:
     used = np.unique(ball)
     tip = points[opening.tip]
     lid = np.concatenate([opening.upper, opening.lower])
-    # Not as far as the outermost faces: straight edges between points inside could leave the cone.
-    lid = lid[~np.isin(lid, opening.border[:, 0]).any(1)]
+    # Only as far as lies nearer to the opening than to the hole: straight edges must not leave the cone.
+    middle = points[lid].mean(1)
+    inner, outer = (cKDTree(points[edge]).query(middle)[0] for edge in (opening.loop, opening.border[:, 0]))
+    lid = lid[inner < outer]
     over = cone(np.stack([opening.loop, np.roll(opening.loop, -1)], 1), len(points))
     window = np.concatenate([points, points[opening.loop].mean(0, keepdims=True)])
     inside = np.zeros(len(points), bool)

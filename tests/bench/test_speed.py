@@ -26,7 +26,8 @@ def of(**medians: float) -> Speed:
     within = {name: Measured((limit / 4, limit / 2, limit)) for name, (_, _, limit) in LIMITS.items()}
     figures = within | {name: Measured((value,)) for name, value in medians.items()}
     stages = {"read": Measured((0.1,))}
-    return Speed(2, Measured((0.5, 2.0, 1.0)), figures, stages, stages)
+    processor = {name: Measured((1.0,)) for name in ("first_mesh", "full", "cold", "calibration")}
+    return Speed(2, Measured((0.5, 2.0, 1.0)), figures, processor, stages, stages)
 
 
 def test_the_fixed_work_is_the_same_each_time() -> None:
@@ -48,17 +49,19 @@ def test_all_figures_are_measured(measured: Speed) -> None:
     first, full, cold = (measured.figures[name].median for name in ("first_mesh", "full", "cold"))
     assert 0 < first < full < cold
     assert len(measured.calibration.values) == 3
+    first, full, cold = (measured.processor[name].median for name in ("first_mesh", "full", "cold"))
+    assert 0 < first < full < cold < 4 * measured.figures["cold"].median
     assert measured.cores in (1, 2)
 
 
 def test_the_peak_is_that_of_the_process_itself_not_of_who_started_it() -> None:
     assert usage().peak_mb > 60
-    seconds, peak, status, said = speed._launch(["-c", "import sys; sys.stderr.write('hello'); sys.exit(3)"])
-    assert 2 < peak < 40
-    assert 0 < seconds < 20
-    assert (status, said) == (3, "hello")
-    _, larger, _, _ = speed._launch(["-c", "held = b'x' * 50_000_000"])
-    assert 45 < larger - peak < 60
+    small = speed._launch(["-c", "import sys; sys.stderr.write('hello'); sys.exit(3)"])
+    assert 2 < small.peak_mb < 40
+    assert 0 < small.processor < small.seconds < 20
+    assert (small.status, small.said) == (3, "hello")
+    large = speed._launch(["-c", "held = b'x' * 50_000_000"])
+    assert 45 < large.peak_mb - small.peak_mb < 60
 
 
 def test_stages_add_up_to_the_whole(measured: Speed) -> None:

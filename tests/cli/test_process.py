@@ -27,7 +27,7 @@ def test_a_run_that_is_told_to_end_leaves_no_file(
         assert process.stderr is not None
         assert "Reading" in process.stderr.readline()
         process.send_signal(number)
-        assert process.wait(20) == status
+        assert process.wait(120) == status
         assert "Traceback" not in process.stderr.read()
     assert not folder.exists() or list(folder.iterdir()) == []
 
@@ -38,7 +38,7 @@ def test_a_reader_that_goes_away_is_not_complained_about(unbuffered: str) -> Non
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        process.wait(20)
+        process.wait(120)
         assert process.stderr.read() == ""
 
 
@@ -47,5 +47,5 @@ def test_help_starts_without_the_rooms() -> None:
         "import sys; from maquette.cli.main import run; run(['--help']); "
         "print([m for m in sys.modules if m.startswith(('services.', 'cv2', 'scipy', 'trimesh', 'skimage'))])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from maquette.batch import Outcome, find_photos, reconstruct_folder, summary_json, write_summary
-from maquette.errors import OptionInvalid, OutputError
+from maquette.errors import OptionInvalid
 from maquette.events import Listener, ignore
 from maquette.pipeline import Rooms
+from maquette.result import Result
 from maquette.rooms import ReconstructOptions
 from maquette.settings import Settings
 
@@ -39,43 +40,37 @@ def run(photos: Path, output: Path, rooms: Rooms, settings: Settings, options: R
     )
 
 
-def test_failures_are_recorded_and_the_rest_goes_on(
+def test_failures_are_recorded_and_what_is_done_is_not_done_again(
     photos: Path, tmp_path: Path, rooms: Rooms, settings: Settings, quick: ReconstructOptions
 ) -> None:
-    outcomes = run(photos, tmp_path / "out", rooms, settings, quick)
+    out = tmp_path / "out"
+    outcomes = run(photos, out, rooms, settings, quick)
     assert [(o.photo, o.status, o.error) for o in outcomes] == [
         ("a.PNG", "failed", "no_face_found"),
         ("b.png", "done", ""),
         ("c.jpg", "failed", "photo_unreadable"),
     ]
     assert outcomes[1].quality
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b.png"]
+    assert sorted(p.name for p in out.iterdir()) == ["b.png"]
+    first = (out / "b.png" / "report.json").stat().st_mtime_ns
+    again = run(photos, out, rooms, settings, quick)
+    assert [o.status for o in again] == ["failed", "skipped", "failed"]
+    assert again[1].quality == outcomes[1].quality
+    assert (out / "b.png" / "report.json").stat().st_mtime_ns == first
 
 
-def test_what_is_done_is_skipped_until_the_options_or_the_files_change(
-    photos: Path, tmp_path: Path, rooms: Rooms, settings: Settings, quick: ReconstructOptions
+def test_a_damaged_result_is_made_again(
+    photos: Path, tmp_path: Path, result: Result, rooms: Rooms, settings: Settings
 ) -> None:
     out = tmp_path / "out"
-
-    def status(options: ReconstructOptions) -> str:
-        return next(o.status for o in run(photos, out, rooms, settings, options) if o.photo == "b.png")
-
-    assert status(quick) == "done"
-    first = (out / "b.png" / "report.json").stat().st_mtime_ns
-    assert status(quick) == "skipped"
-    assert (out / "b.png" / "report.json").stat().st_mtime_ns == first
-    (out / "b.png" / "preview.png").unlink()
-    assert status(quick) == "done"
-    assert status(ReconstructOptions(detail=False, hair="none", formats=("stl",))) == "done"
-    assert not list((out / "b.png").glob("*.ply"))
-
-
-def test_a_place_that_cannot_be_written_ends_the_batch(
-    photos: Path, tmp_path: Path, rooms: Rooms, settings: Settings, quick: ReconstructOptions
-) -> None:
-    (tmp_path / "out").write_text("a file in the way")
-    with pytest.raises(OutputError):
-        run(photos, tmp_path / "out", rooms, settings, quick)
+    (photos / "c.jpg").unlink()
+    (photos / "a.PNG").unlink()
+    result.save(out / "b.png")
+    options = ReconstructOptions()
+    assert [o.status for o in run(photos, out, rooms, settings, options)] == ["skipped"]
+    (out / "b.png" / "preview.png").write_bytes(b"damaged")
+    assert [o.status for o in run(photos, out, rooms, settings, options)] == ["done"]
+    assert (out / "b.png" / "preview.png").read_bytes() != b"damaged"
 
 
 def test_folders_without_photos_are_refused(tmp_path: Path) -> None:

@@ -1,22 +1,19 @@
 import os
-from collections.abc import ItemsView, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from maquette.errors import OutputError
-from maquette.files import write_atomically, write_folder
+from maquette.files import check_writable, write_atomically, write_folder
 
 
 class Interrupted(dict[str, bytes]):
     """Files of which the last is interrupted by Ctrl-C."""
 
-    def items(self) -> ItemsView[str, bytes]:
-        def some() -> Iterator[tuple[str, bytes]]:
-            yield from list(super(Interrupted, self).items())[:-1]
-            raise KeyboardInterrupt
-
-        return some()  # type: ignore[return-value]
+    def items(self) -> Iterator[tuple[str, bytes]]:  # type: ignore[override]
+        yield from list(super().items())[:-1]
+        raise KeyboardInterrupt
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -85,3 +82,19 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_folder(tmp_path / "taken", {"seal": b"s"}, seal="seal")
     with pytest.raises(OutputError, match="taken"):
         write_atomically(tmp_path / "taken" / "a", b"x")
+
+
+def test_a_place_that_will_not_do_is_found_out_early(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"a file")
+    check_writable(tmp_path / "to" / "be" / "made")
+    assert not (tmp_path / "to").exists()
+    for place in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        with pytest.raises(OutputError, match="is not a folder"):
+            check_writable(place)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_found_out_early(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="no permission"):
+        check_writable(tmp_path / "head")

@@ -146,7 +146,10 @@ def test_hair_keeps_its_shape_on_other_heads(model: HeadModel, library: HairLibr
             np.linalg.norm(p[edges[:, 0]] - p[edges[:, 1]], axis=1)
             for p in (style.place(model.mean), style.place(vertices))
         ]
-        assert np.percentile(np.abs(length[1] - length[0]), 99) < 5.0, name
+        # No strand is torn out: all edges grow or shrink about as much as the head does.
+        change = np.abs(length[1] - length[0])
+        assert np.median(change / length[0]) < 0.08, name
+        assert np.percentile(change, 99) < 8.0, name
 
 
 def test_lashes_go_down_with_the_lid(model: HeadModel, library: HairLibrary) -> None:

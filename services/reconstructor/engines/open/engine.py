@@ -9,6 +9,7 @@ import numpy as np
 
 from maquette.errors import FaceUnusable, OptionInvalid
 from maquette.headmodel import HeadModel, load_head_model
+from maquette.headmodel.hair import load_hair_library
 from maquette.headmodel.model import DEFAULT_FILE as MODEL_FILE
 from maquette.rooms import PhotoView, ReconstructOptions
 from maquette.types import Fit, Float32, Float64, Head, Verdict, View
@@ -17,6 +18,7 @@ from services.reconstructor.engines.open.cautions import cautions
 from services.reconstructor.engines.open.evidence import LANDMARKS, gather
 from services.reconstructor.engines.open.fit import Prior, Sight, Solution, expression_of, held, solve
 from services.reconstructor.engines.open.gaze import find_eyes, turn_eyes
+from services.reconstructor.engines.open.hair import choose_hair
 from services.reconstructor.engines.open.people import DEFAULT_FILE as PEOPLE_FILE
 from services.reconstructor.engines.open.people import PeopleCheck
 from services.reconstructor.engines.open.prior import DEFAULT_FILE as PRIOR_FILE
@@ -100,8 +102,9 @@ class OpenEngine:
             raise OptionInvalid(f"expected the {len(coarse.fit.views)} views of the coarse head, found {len(views)}")
         fit = coarse.fit
         posed = [self._pose(coarse.neutral, fit.identity, v.expression, v.gaze) for v in fit.views]
+        hair = choose_hair(views[0], fit, posed[0], self.model, load_hair_library(), options.hair)
         textures = build_textures(self.model, fit, views, posed, options)
-        return replace(coarse, textures=textures, hair=())
+        return replace(coarse, textures=textures, hair=hair)
 
     def _sight(self, view: PhotoView) -> Sight:
         landmarks = view.face.landmarks.astype(np.float64)

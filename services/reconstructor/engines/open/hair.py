@@ -14,7 +14,7 @@ _LASHES = "sparse"
 
 _FALLBACK = "short01"
 
-_RESERVE = {"afro01": 0.15, "braid01": 0.08, "ponytail01": 0.02, "long02": 0.03, "bob01": 0.03}
+_RESERVE = {"afro01": 0.15, "braid01": 0.08, "ponytail01": 0.02, "long02": 0.03, "bob01": 0.06, "bob02": 0.03}
 """By how much the rarer styles, tails that no photo from the front shows, and fringes must agree better."""
 
 

@@ -106,8 +106,8 @@ def look(view: PhotoView, camera: Camera, vertices: Float32, model: HeadModel) -
     middle = _middle_of_face(raster.triangle, model)
     hair = odds * person * ~middle
     solid = ndimage.binary_opening(hair > 0.5, iterations=1) | ((hair > 0.5) & seeds)
-    # An ear or a strand of light may part what is one head of hair.
-    labels, _ = ndimage.label(cv2.dilate(solid.astype(np.uint8), np.ones((3, 3), np.uint8)))
+    # Hair that hangs down behind an ear or a light is one with that above.
+    labels, _ = ndimage.label(cv2.dilate(solid.astype(np.uint8), np.ones((9, 3), np.uint8)))
     kept = np.isin(labels, np.unique(labels[seeds & solid])) & solid
     hair = np.asarray(hair * cv2.dilate(kept.astype(np.uint8), np.ones((3, 3), np.uint8)), np.float32)
     sure = cv2.erode((hair > 0.6).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -243,7 +243,7 @@ def _hair_colour(pixels: UInt8) -> Float64:
     """(3,) sRGB of hair: the middle of its pixels (P, 3), without the sky's blue on black hair's highlights."""
     value = pixels.astype(np.float64)
     light = value @ _LUMINANCE
-    low, high = np.percentile(light, [10, 65])
+    low, high = np.percentile(light, [20, 75])
     return plausible(value[(light >= low) & (light <= high)].mean(0))
 
 
