@@ -64,7 +64,7 @@ class Quality:
     Attributes:
         verdict: The worst of the reasons' severities.
         reasons: Stable names, e.g. ``too_small``, ``turned_away``, ``blurred``, ``under_exposed``, ``over_exposed``,
-            ``mouth_open``, ``covered``.
+            ``mouth_open``, ``covered``, ``cut_off``.
         measures: The figures behind the reasons, by name.
     """
 
@@ -82,8 +82,8 @@ class Face:
         landmarks: (478, 3) float32 in pixels of the photo (MediaPipe face mesh order, irises last); z on the same
             scale, smaller is nearer. Lips, eyes and brows come from the attention network.
         plain_landmarks: (478, 3) float32, the same points from the plain face mesh alone (the fit's prior uses both).
-        canonical: (478, 3) float32, the landmarks turned upright and scaled to millimetres by the mean face, in the
-            head frame.
+        canonical: (478, 3) float32, the landmarks turned upright and scaled to millimetres by the mean face, along
+            the axes of the head frame; the origin is the middle of their box.
         yaw: Degrees; positive when the subject's face turns to the subject's left.
         pitch: Degrees; positive when the face looks up.
         roll: Degrees, clockwise as seen in the picture.

@@ -76,6 +76,7 @@ class Recipe:
         hem: Height at which it is cut off, mm; None to leave its length.
         taper: Width of the lowest hair as a share of its own, for tails.
         low: Fringe brought near the forehead.
+        left_of: Sheets whose texture lies right of this share of the picture are left out.
         fringe: Add a fringe; in the picture it takes the place of the hair below the hem.
     """
 
@@ -87,6 +88,7 @@ class Recipe:
     straight: float = 0.0
     taper: float = 1.0
     low: bool = False
+    left_of: float = 1.0
     fringe: bool = False
 
 
@@ -95,8 +97,8 @@ RECIPES = {
     "bob01": Recipe("bob02", "bob", opening=BROWS, low=True),
     "bob02": Recipe("bob02", "bob", opening=FOREHEAD, low=True),
     "braid01": Recipe("braid01", "tied", opening=FOREHEAD, hang=(-60.0, -190.0), taper=0.6, low=True),
-    "long01": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3),
-    "long02": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3, fringe=True),
+    "long01": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3, left_of=0.61),
+    "long02": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3, left_of=0.61, fringe=True),
     "ponytail01": Recipe("ponytail01", "tied", hang=(-20.0, -165.0)),
     "short01": Recipe("short01", "short"),
     "short02": Recipe("short02", "short"),
@@ -147,6 +149,7 @@ class Binder:
         if recipe.hang is not None:
             points = narrow(points, recipe.hang[0], float(points[:, 1].min()), recipe.taper)
             points = shorten(points, *recipe.hang)
+        triangles = triangles[(uv[triangles][..., 0] <= recipe.left_of).all(1)]
         points = hang_straight(points, -10.0, recipe.straight)
         picture = style_picture(recipe.source, mesh, HAIR_SIZE)
         if recipe.opening is not None or recipe.hem is not None:

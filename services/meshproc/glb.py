@@ -70,7 +70,7 @@ def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: Reconstr
     colour = None if maps is None else _texture(document, encode_jpeg(maps.colour), "image/jpeg")
     normal = None if maps is None or maps.normal is None else _texture(document, encode_png(maps.normal), "image/png")
     primitives = []
-    morphs, bends = morphs_of(model), None
+    morphs = morphs_of(model)
     bends = morphs.normals(mesh.vertices, mesh.triangles)
     for part, layout in zip(PARTS, layouts_of(model), strict=True):
         material = _material(part, MATERIALS[part], colour, normal if part == "skin" else None)
@@ -89,9 +89,10 @@ def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: Reconstr
             }
         )
     _mesh(document, "head", primitives, joints, model.expression_names, weights)
-    names = hair_names(head.hair)
-    for name, piece in zip(names, head.hair, strict=True):
-        _hair(document, model, head, name, piece, joints, weights)
+    for name, piece in zip(hair_names(head.hair), head.hair, strict=True):
+        anchors = Anchors(model, head.posed, piece)
+        rest = anchors.moved(piece, head.neutral - head.posed)
+        _hair(document, model, rest, anchors, name, joints, weights)
     return document.to_glb()
 
 
@@ -169,9 +170,8 @@ def _mesh(
 
 
 def _hair(
-    document: Document, model: HeadModel, head: Head, name: str, piece: Hair, skin: int, weights: Float32
+    document: Document, model: HeadModel, piece: Hair, anchors: Anchors, name: str, skin: int, weights: Float32
 ) -> None:
-    anchors = Anchors(model, head.neutral, piece)
     attributes = _attributes(document, piece.vertices, vertex_normals(piece.vertices, piece.triangles))
     attributes["TEXCOORD_0"] = document.accessor(_flipped(piece.uv), ARRAY_BUFFER)
     bound = np.zeros((len(piece.vertices), len(model.joint_names)), np.float32)

@@ -9,9 +9,9 @@ from maquette.rooms import PhotoView
 from maquette.types import Camera, Head, UInt8
 from services.meshproc.materials import Maps
 from services.meshproc.mesh import HeadMesh
-from services.meshproc.picture import Surface, draw, over
+from services.meshproc.picture import Stage, Surface, over
 
-_PANEL = 640
+_PANEL = 540
 _MARGIN = 0.25
 
 
@@ -31,8 +31,8 @@ def draw_overlay(head: Head, mesh: HeadMesh, maps: Maps | None, view: PhotoView)
     panels = [crop]
     if maps is not None:
         coloured = Surface.of_mesh(mesh, maps.colour)
-        panels.append(over(*draw([coloured, *(Surface.of_hair(p) for p in head.hair)], camera), crop))
-    panels.append(over(*draw([Surface.of_mesh(mesh, None)], camera), crop, 0.65))
+        panels.append(over(*Stage([coloured, *(Surface.of_hair(p) for p in head.hair)]).draw(camera), crop))
+    panels.append(over(*Stage([Surface.of_mesh(mesh, None)]).draw(camera), crop, 0.65))
     return np.hstack(panels)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from maquette.geometry.raster import Raster, Scene, pixel_rays
 from maquette.geometry.surface import vertex_normals
-from maquette.types import Bool, Camera, Float32, Hair, Int32, UInt8
+from maquette.types import Bool, Camera, Float32, Float64, Hair, Int32, UInt8
 from services.meshproc.mesh import HeadMesh
 
 _LAYERS = 8
@@ -54,59 +54,69 @@ class Surface:
         return Surface(piece.vertices, piece.triangles, piece.uv, piece.triangles, piece.colour)
 
 
-def draw(surfaces: Sequence[Surface], camera: Camera) -> tuple[Float32, Float32]:
-    """What a camera sees of some surfaces.
+class Stage:
+    """Surfaces ready to be drawn from any side."""
 
-    Args:
-        surfaces: The opaque ones first.
-        camera: Where from.
+    def __init__(self, surfaces: Sequence[Surface]) -> None:
+        """Build what all pictures share.
 
-    Returns:
-        (H, W, 3) float32 linear colour, multiplied by the coverage, and (H, W) float32 coverage, 0 to 1.
-    """
-    k = _SUPERSAMPLE
-    fine = replace(
-        camera, focal=camera.focal * k, centre=camera.centre * k, width=camera.width * k, height=camera.height * k
-    )
-    posed = [
-        s.vertices @ camera.rotation.T.astype(np.float32) + camera.translation.astype(np.float32) for s in surfaces
-    ]
-    counts = np.cumsum([0, *(len(s.triangles) for s in surfaces)])
-    starts = np.cumsum([0, *(len(p) for p in posed)])
-    scene = Scene(
-        np.concatenate(posed),
-        np.concatenate([s.triangles + start for s, start in zip(surfaces, starts, strict=False)]),
-    )
-    normals = [vertex_normals(p, s.triangles) for p, s in zip(posed, surfaces, strict=True)]
-    rays = pixel_rays(fine).reshape(-1, 3)
-    seen = _in_sight(np.concatenate(posed), fine)
-    colour = np.zeros((len(rays), 3), np.float32)
-    through = np.ones(len(rays), np.float32)
-    alive = np.flatnonzero(seen)
-    depth = np.zeros(len(alive), np.float32)
-    for _ in range(_LAYERS):
-        if not len(alive):
-            break
-        directions = rays[alive]
-        hit = scene.cast(directions * depth[:, None], directions)
-        on = hit.covered
-        alive, depth = alive[on], depth[on] + hit.distance[on]
-        hit = Raster(hit.triangle[on], hit.barycentric[on], hit.distance[on])
-        shade = np.zeros((len(alive), 4), np.float32)
-        for i, surface in enumerate(surfaces):
-            own = (hit.triangle >= counts[i]) & (hit.triangle < counts[i + 1])
-            if own.any():
-                part = Raster(hit.triangle[own] - counts[i], hit.barycentric[own], hit.distance[own])
-                shade[own] = _shade(surface, part, normals[i], rays[alive[own]])
-        colour[alive] += (through[alive] * shade[:, 3])[:, None] * shade[:, :3]
-        through[alive] *= 1 - shade[:, 3]
-        more = through[alive] > 0.02
-        alive, depth = alive[more], depth[more] + _STEP_MM
-    shape = (camera.height, k, camera.width, k)
-    return (
-        np.asarray(colour.reshape(*shape, 3).mean((1, 3)), np.float32),
-        np.asarray(1 - through.reshape(shape).mean((1, 3)), np.float32),
-    )
+        Args:
+            surfaces: The opaque ones first.
+        """
+        self._surfaces = tuple(surfaces)
+        self._counts = np.cumsum([0, *(len(s.triangles) for s in surfaces)])
+        starts = np.cumsum([0, *(len(s.vertices) for s in surfaces)])
+        self._points = np.concatenate([s.vertices for s in surfaces])
+        triangles = [s.triangles + np.int32(start) for s, start in zip(surfaces, starts, strict=False)]
+        self._scene = Scene(self._points, np.concatenate(triangles))
+        self._normals = [vertex_normals(s.vertices, s.triangles) for s in surfaces]
+
+    def draw(self, camera: Camera) -> tuple[Float32, Float32]:
+        """What a camera sees.
+
+        Args:
+            camera: Where from.
+
+        Returns:
+            (H, W, 3) float32 linear colour, multiplied by the coverage, and (H, W) float32 coverage, 0 to 1.
+        """
+        k = _SUPERSAMPLE
+        fine = replace(
+            camera, focal=camera.focal * k, centre=camera.centre * k, width=camera.width * k, height=camera.height * k
+        )
+        turn = camera.rotation.astype(np.float32)
+        eye = np.asarray(-camera.rotation.T @ camera.translation, np.float32)
+        alive = np.flatnonzero(_in_sight(fine.project(self._points.astype(np.float64)), fine))
+        rays = pixel_rays(fine).reshape(-1, 3)[alive] @ turn
+        # The lamps stand by the camera.
+        lamps = np.array(_LAMPS, np.float32)
+        towards = lamps[:, :3] / np.linalg.norm(lamps[:, :3], axis=1, keepdims=True) @ turn
+        colour = np.zeros((fine.height * fine.width, 3), np.float32)
+        through = np.ones(len(colour), np.float32)
+        depth = np.zeros(len(alive), np.float32)
+        for _ in range(_LAYERS):
+            if not len(alive):
+                break
+            hit = self._scene.cast(eye + rays * depth[:, None], rays)
+            on = hit.covered
+            alive, rays, depth = alive[on], rays[on], depth[on] + hit.distance[on]
+            hit = Raster(hit.triangle[on], hit.barycentric[on], hit.distance[on])
+            shade = np.zeros((len(alive), 4), np.float32)
+            for i, surface in enumerate(self._surfaces):
+                own = (hit.triangle >= self._counts[i]) & (hit.triangle < self._counts[i + 1])
+                if own.any():
+                    part = Raster(hit.triangle[own] - self._counts[i], hit.barycentric[own], hit.distance[own])
+                    shade[own] = _shade(surface, part, self._normals[i], rays[own], towards, lamps[:, 3])
+            colour[alive] += (through[alive] * shade[:, 3])[:, None] * shade[:, :3]
+            through[alive] *= 1 - shade[:, 3]
+            more = through[alive] > 0.02
+            alive, rays, depth = alive[more], rays[more], depth[more] + _STEP_MM
+        size = (camera.width, camera.height)
+        grid = (fine.height, fine.width)
+        return (
+            np.asarray(cv2.resize(colour.reshape(*grid, 3), size, interpolation=cv2.INTER_AREA), np.float32),
+            np.asarray(cv2.resize(1 - through.reshape(grid), size, interpolation=cv2.INTER_AREA), np.float32),
+        )
 
 
 def over(colour: Float32, coverage: Float32, background: UInt8, strength: float = 1.0) -> UInt8:
@@ -122,27 +132,33 @@ def to_srgb(linear: Float32) -> UInt8:
     return np.asarray(np.rint(255 * y), np.uint8)
 
 
-def _in_sight(points: Float32, camera: Camera) -> Bool:
-    """(H·W,) bool: pixels inside the box around the projected points."""
-    front = points[points[:, 2] > 1]
-    xy = camera.focal * front[:, :2] / front[:, 2:] + camera.centre
+def _in_sight(xy: Float64, camera: Camera) -> Bool:
+    """(H·W,) bool: pixels inside the box around projected points (N, 2)."""
     out = np.zeros((camera.height, camera.width), bool)
-    if len(xy):
-        x0, y0 = np.clip(np.floor(xy.min(0)).astype(int) - 1, 0, None)
-        x1, y1 = np.ceil(xy.max(0)).astype(int) + 1
-        out[y0 : max(y1, 0), x0 : max(x1, 0)] = True
+    x0, y0 = np.clip(np.floor(xy.min(0)).astype(int) - 1, 0, None)
+    x1, y1 = np.clip(np.ceil(xy.max(0)).astype(int) + 1, 0, None)
+    out[y0:y1, x0:x1] = True
     return out.ravel()
 
 
-def _shade(surface: Surface, hit: Raster, normals: Float32, rays: Float32) -> Float32:
-    """(P, 4) linear colour and alpha at some hits."""
+def _shade(
+    surface: Surface, hit: Raster, normals: Float32, rays: Float32, towards: Float32, strength: Float32
+) -> Float32:
+    """(P, 4) linear colour and alpha at some hits.
+
+    Args:
+        surface: What was hit.
+        hit: Where.
+        normals: (V, 3) of the surface's vertices.
+        rays: (P, 3) directions.
+        towards: (L, 3) unit vectors to the lamps.
+        strength: (L,) of the lamps.
+    """
     n = hit.interpolate(normals, surface.triangles)
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-9)
     n = np.where((n * rays).sum(1, keepdims=True) > 0, -n, n)
-    lamps = np.array(_LAMPS, np.float32)
-    towards = lamps[:, :3] / np.linalg.norm(lamps[:, :3], axis=1, keepdims=True)
     # Wrapped Lambertian: skin and hair are no billiard balls.
-    light = _AMBIENT + np.clip((n @ towards.T + 0.25) / 1.25, 0, 1) @ lamps[:, 3]
+    light = _AMBIENT + np.clip((n @ towards.T + 0.25) / 1.25, 0, 1) @ strength
     out = np.ones((len(n), 4), np.float32)
     if surface.colour is None:
         out[:, :3] = np.array(_CLAY, np.float32) * (1.35 * light[:, None])

@@ -7,7 +7,7 @@ from maquette.headmodel import HeadModel
 from maquette.types import Camera, Float64, Head, UInt8
 from services.meshproc.materials import Maps
 from services.meshproc.mesh import HeadMesh
-from services.meshproc.picture import Surface, draw, over
+from services.meshproc.picture import Stage, Surface, over
 
 _TILE = (420, 480)  # width, height
 _YAWS = (0.0, -38.0, -90.0)
@@ -40,7 +40,8 @@ def draw_preview(model: HeadModel, head: Head, mesh: HeadMesh, maps: Maps | None
         rows.append([Surface.of_mesh(mesh, maps.colour), *hair])
     tall = [mesh.vertices, *(s.vertices[s.vertices[:, 1] > mesh.vertices[:, 1].min() - _HAIR_BELOW_MM] for s in hair)]
     cameras = [_camera(np.concatenate(tall).astype(np.float64), yaw) for yaw in _YAWS]
-    tiles = [[over(*draw(surfaces, camera), background) for camera in cameras] for surfaces in rows]
+    stages = [Stage(surfaces) for surfaces in rows]
+    tiles = [[over(*stage.draw(camera), background) for camera in cameras] for stage in stages]
     return np.vstack([np.hstack(row) for row in tiles])
 
 

@@ -31,7 +31,6 @@ _PLUG_DEPTH, _PLUG_LIMITS_MM = 0.6, (1.0, 10.0)
 """Depth of an open mouth by its height."""
 
 _HIDDEN_MM = 0.02
-_SEPARATION_MM, _SEPARATIONS = 0.002, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,35 +266,10 @@ def _largest(solid: manifold3d.Manifold) -> Solid:
 
 
 def _tidy(solid: Solid) -> Solid:
-    """Drop points that no face uses and tell those apart that are in one place."""
+    """Drop points that no face uses."""
     used = np.zeros(len(solid.vertices), bool)
     used[solid.triangles] = True
-    triangles = (np.cumsum(used) - 1).astype(np.int32)[solid.triangles]
-    return Solid(_separated(solid.vertices[used], triangles), triangles)
-
-
-def _separated(vertices: Float32, triangles: Int32) -> Float32:
-    """Vertices of which no two are in one place, as readers of formats without indices take such for one vertex.
-
-    Where surfaces touch, or come nearer than single precision tells apart, each vertex moves a little towards its
-    neighbours.
-    """
-    out = vertices.copy()
-    for _ in range(_SEPARATIONS):
-        _, first, count = np.unique(out.view(np.dtype((np.void, 12))).ravel(), return_inverse=True, return_counts=True)
-        alike = count[first.ravel()] > 1
-        if not alike.any():
-            return out
-        corner = np.flatnonzero(alike[triangles].any(1))
-        own = triangles[corner]
-        near = np.zeros((len(out), 3))
-        for k in range(3):
-            for other in (own[:, (k + 1) % 3], own[:, (k + 2) % 3]):
-                np.add.at(near, own[:, k], out[other] - out[own[:, k]])
-        length = np.linalg.norm(near, axis=1, keepdims=True)
-        step = near / np.maximum(length, 1e-9) * _SEPARATION_MM
-        out[alike] += step[alike].astype(np.float32)
-    raise MeshInvalid("expected a solid whose vertices can be told apart, found some that cannot")
+    return Solid(solid.vertices[used], (np.cumsum(used) - 1).astype(np.int32)[solid.triangles])
 
 
 @lru_cache(maxsize=4)

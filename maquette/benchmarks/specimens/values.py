@@ -19,7 +19,8 @@ from maquette.benchmarks.specimens.portraits import encode, frames, portrait, po
 from maquette.benchmarks.specimens.specimen import Case
 from maquette.types import Float32, Float64
 
-_SHAPES = ((1, 1), (2, 1), (1, 2), (3, 3), (1, 4_000), (4_000, 1), (2, 30_000), (30_000, 2), (16, 16_000), (16_000, 16))
+_SHAPES = ((1, 1), (2, 1), (1, 2), (3, 3), (7, 5), (2, 64), (64, 2), (1, 4_000), (4_000, 1))
+_LONG_SHAPES = ((2, 30_000), (30_000, 2), (16, 16_000), (16_000, 16))
 _SAVED = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp", "AVIF": ".avif"}
 
 
@@ -27,9 +28,7 @@ def shapes() -> list[Case]:
     """Pictures of odd sizes and of nothing."""
     out = []
     for kind, suffix in _SAVED.items():
-        for width, height in _SHAPES:
-            if kind in ("WEBP", "AVIF") and max(width, height) > 16_000:
-                continue
+        for width, height in (*_SHAPES, *(_LONG_SHAPES if kind in ("JPEG", "PNG") else ())):
             name = f"{kind} of {width:,} × {height:,}"
             out.append(Case(name, suffix, partial(_flat, kind, width, height)))
     out += [Case(f"PNG of {w} × {h}", ".png", partial(png, w, h, b"\0\0\0\0")) for w, h in ((0, 0), (0, 1), (1, 0))]
@@ -44,7 +43,7 @@ def contents() -> list[Case]:
     out = [
         Case(f"all {name}, {side} pixels", ".png", partial(_plain, value, side))
         for name, value in plain.items()
-        for side in (64, 512, 3_000)
+        for side in (64, 512, 2_000)
     ]
     out += [
         Case(f"{name}, {side} pixels", ".png", partial(make, side))

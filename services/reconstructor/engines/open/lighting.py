@@ -12,6 +12,7 @@ SHADE_LIMITS = (0.3, 2.2)
 _BACKMOST = 0.1
 """Cosine to the camera's direction beyond which no skin was seen to fit the light to."""
 
+_BLACK = 1e-3
 _RIDGE = np.array([0.0, 0.001, 0.001, 0.001, 0.006, 0.006, 0.006, 0.006, 0.006])
 _TINT_RIDGE = 6.0
 
@@ -50,6 +51,13 @@ def harmonics_gradient(normals: NDArray[np.floating], light: Float64) -> Float64
     )
 
 
+def even_light() -> Float64:
+    """(9, 3) light that is 1 from everywhere."""
+    out = np.zeros((9, 3))
+    out[0] = 1 / 0.282095
+    return out
+
+
 def fit_light(linear: Float32, basis: Float64, weight: Float32) -> Float64:
     """Fit second-order light to skin of one albedo.
 
@@ -62,11 +70,14 @@ def fit_light(linear: Float32, basis: Float64, weight: Float32) -> Float64:
         weight: (P,) float32, how sure it is that the point is well-seen skin.
 
     Returns:
-        (9, 3) coefficients; the mean of ``basis @ light`` over the points, by weight, is 1 per channel.
+        (9, 3) coefficients; the mean of ``basis @ light`` over the points, by weight, is 1 per channel. Points that
+        are black say nothing: then the light is even.
     """
     h = basis
     w = weight.astype(np.float64)
     total = w.sum()
+    if float(w @ (linear @ LUMINANCE)) < _BLACK * total:
+        return even_light()
     colour = linear.astype(np.float64) / np.maximum(w @ linear / total, 1e-4)
     y = linear.astype(np.float64) @ LUMINANCE
     y /= max(float(w @ y / total), 1e-4)
@@ -82,7 +93,9 @@ def fit_light(linear: Float32, basis: Float64, weight: Float32) -> Float64:
     left = colour - (h @ light)[:, None]
     normal = (h * trust[:, None]).T @ h + total * (ridge + _TINT_RIDGE * np.diag(np.r_[0, np.full(8, 0.02)]))
     out = light[:, None] + np.linalg.solve(normal, h.T @ (trust[:, None] * left))
-    return np.asarray(out / (w @ (h @ out) / total), np.float64)
+    mean = w @ (h @ out) / total
+    # A channel that the photo does not have is lit as the others are.
+    return np.asarray(np.where(mean > 0.1, out / np.maximum(mean, 0.1), light[:, None]), np.float64)
 
 
 def shading(light: Float64, normals: NDArray[np.floating], towards: Float64) -> Float32:

@@ -17,6 +17,7 @@ _MAIN_PHOTO = 2.0
 _STRAIGHT = (0.45, 0.85)
 _GAINS = (0.4, 2.5)
 _LEAST = 500
+_SURE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +83,12 @@ def _sharp(weight: Float32) -> Float32:
 
 def _gain(albedos: Sequence[Float32], skins: Sequence[Float32], k: int) -> Float32:
     """(3,) float32 factor that brings photo ``k`` to the main one's exposure and white."""
-    both = np.minimum(skins[0], skins[k]) > 0.4
+    both = np.minimum(skins[0], skins[k]) > _SURE
     if both.sum() >= _LEAST:
         gain = np.median(albedos[0][both] / np.maximum(albedos[k][both], 1e-3), axis=0)
-    else:
-        main, other = (np.median(albedos[i][skins[i] > 0.4], axis=0) for i in (0, k))
+    elif (skins[0] > _SURE).any() and (skins[k] > _SURE).any():
+        main, other = (np.median(albedos[i][skins[i] > _SURE], axis=0) for i in (0, k))
         gain = main / np.maximum(other, 1e-3)
-    return np.clip(np.nan_to_num(gain, nan=1.0), *_GAINS).astype(np.float32)
+    else:
+        gain = np.ones(3)
+    return np.clip(gain, *_GAINS).astype(np.float32)

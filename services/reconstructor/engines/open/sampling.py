@@ -203,7 +203,7 @@ def _inside_person(where: Float32, mask: Mask, scale: float, landmarks: Float32)
     per_mm = scale * float(np.sqrt(abs(np.linalg.det(turn))))
     # What lies beyond the mask's square is not known to be another's.
     padded = cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5) / np.float32(per_mm)
+    distance = np.minimum(cv2.distanceTransform(padded, cv2.DIST_L2, 5), max(padded.shape)) / np.float32(per_mm)
     at = where @ turn.T.astype(np.float32) + (shift + 0.5).astype(np.float32)
     depth = _look_up(np.asarray(distance, np.float32), at, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
     return smoothstep((depth - np.float32(MASK_MARGIN_MM - 2)) / np.float32(4))

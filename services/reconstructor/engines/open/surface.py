@@ -49,9 +49,9 @@ def roughen(atlas: Atlas, colour: Float32, weight: Float32, plain: Float32) -> F
     level = 0.02
     if seen.sum() > 1000:
         log_y = log(luminance(colour))
-        level = 1.2 * float(np.median(np.abs(log_y - blur(log_y, mm))[seen]))
+        level = 0.9 * float(np.median(np.abs(log_y - blur(log_y, mm))[seen]))
     noise = 0.8 * grain(weight.shape, 0.35 * mm, 31) + 0.6 * grain(weight.shape, 1.2 * mm, 32)
-    share = float(np.clip(level, 0.008, 0.04)) * (1 - weight)
+    share = float(np.clip(level, 0.008, 0.03)) * (1 - weight)
     return np.asarray(colour * exp(noise * share)[..., None], np.float32)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from maquette.rooms import PhotoView
 from maquette.types import Float32, Float64, View
 from services.reconstructor.engines.open.atlas import Atlas, blur, resized, smoothstep, weighted_blur
-from services.reconstructor.engines.open.lighting import fit_light, harmonics
+from services.reconstructor.engines.open.lighting import even_light, fit_light, harmonics
 from services.reconstructor.engines.open.linear import log, luminance
 from services.reconstructor.engines.open.sampling import Sample
 
@@ -99,10 +99,8 @@ def tell_tissues(atlas: Atlas, sample: Sample, volume: float | None = None) -> T
 
 def _unknown(atlas: Atlas) -> Tissue:
     """Tissue of a photo that shows hardly any of the face's skin: everything counts as skin in even light."""
-    light = np.zeros((9, 3))
-    light[0] = 1 / harmonics(np.array([[0.0, 0.0, 1.0]]))[0, 0]
     ones = atlas.skin.astype(np.float32)
-    return Tissue(ones, 0 * ones, None, light)
+    return Tissue(ones, 0 * ones, None, even_light())
 
 
 def hair_volume(atlas: Atlas, posed: Float32, view: View, photo: PhotoView, sample: Sample) -> float | None:
