@@ -33,9 +33,9 @@ format: $(VENV)/.developed ## lay out the code
 
 bench: setup ## measure; SCANS=folder adds scans of that layout (docs/cli.md)
 	$(BIN)/maquette bench synthetic
-	$(BIN)/maquette bench time
-	$(BIN)/maquette bench hostile
 	$(if $(SCANS),$(BIN)/maquette bench scans --root $(SCANS))
+	$(BIN)/maquette bench hostile
+	$(BIN)/maquette bench time
 
 figures: setup ## draw the head model, its modes and expressions into out/figures
 	$(BIN)/python -m training.figures --output $(OUT)/figures

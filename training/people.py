@@ -26,14 +26,14 @@ SEED = 78
 VIEWS = 3
 YAW_SD = 19.0
 
-COMPONENTS = 80
+COMPONENTS = 60
 """Principal components of aligned landmarks that are looked at."""
 
-DIRECTIONS = 40
+DIRECTIONS = 30
 SHRINKAGE = 0.1
 """Share of an even scatter in the scatter within a person: the smallest directions of the sample's are too small."""
 
-WIDENED = 3.0
+WIDENED = 2.0
 """How many times the variance within a person that rendered heads show is assumed of photos."""
 
 TESTED = 6

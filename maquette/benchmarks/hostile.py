@@ -175,7 +175,7 @@ def summary(series: Series) -> dict[str, Any]:
             for f in series.failures
         ],
         "leaks": list(series.leaks),
-        "limits": {"seconds": SECONDS, "peak_mb": PEAK_MB, "growth_mb": GROWTH_MB},
+        "limits": {"peak_mb": PEAK_MB, "growth_mb": GROWTH_MB},
         "slowest_seconds": round(max((a.seconds for a in attempts), default=0.0), 3),
         "peak_mb": round(max((a.peak_mb for a in attempts), default=0.0), 1),
         "growth_mb": None if series.growth_mb is None else round(series.growth_mb, 1),

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
-_FORGET_PEAK = Path("/proc/self/clear_refs"), "5"
-"""Writing this sets the peak of the resident memory to what it is now (Linux, proc(5))."""
+_CLEAR = Path("/proc/self/clear_refs")
+_CLEAR_PEAK = "5"
+"""What to write there so that the peak of the resident memory becomes what it is now (Linux, proc(5))."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,8 @@ def max_rss_mb(max_rss: int) -> float:
 
 def forget_peak() -> None:
     """Let the peak begin anew, where the system can."""
-    path, word = _FORGET_PEAK
     with contextlib.suppress(OSError):
-        path.write_text(word, encoding="ascii")
+        _CLEAR.write_text(_CLEAR_PEAK, encoding="ascii")
 
 
 def tidy() -> None:

@@ -75,7 +75,9 @@ def find_cases(root: Path) -> tuple[Case, ...]:
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"{about}: expected a JSON object that names its head ({error})") from error
             pictures.setdefault(name, []).append(path)
-    cases = [Case(load_scan(root, n), tuple(p)) for n, p in sorted(pictures.items()) if (root / f"gt/{n}.json").is_file()]
+    cases = [
+        Case(load_scan(root, n), tuple(p)) for n, p in sorted(pictures.items()) if (root / f"gt/{n}.json").is_file()
+    ]
     if not cases:
         raise InputError(f"{root}: expected images/*.jpg with JSON files and gt/*.json of their heads, found none")
     return tuple(cases)
@@ -192,9 +194,7 @@ def _print(result: dict[str, Any]) -> None:
         if entry["joint"] is not None:
             rows.append([name, "all together", *_cells(entry["joint"])])
     for label, key in (("mean head", "mean_head"), ("one photo", "single"), ("all photos together", "joint")):
-        rows.append(
-            ["all", label, *_cells({k: result[f"{key}_{k}"] for k in ("median_mm", "mean_mm")})]
-        )
+        rows.append(["all", label, *_cells({k: result[f"{key}_{k}"] for k in ("median_mm", "mean_mm")})])
     show_table(["head", "prediction", "median mm", "mean mm"], rows, right=("median mm", "mean mm"))
     show_table(
         ["better than the mean head", "together", "own prediction best"],

@@ -44,6 +44,7 @@ def hostile(
     count: Annotated[int, typer.Option(min=1, help="How many files.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Out of which they are made.")] = 7,
     workers: Annotated[int, typer.Option(min=1, help="Processes side by side.")] = 2,
+    seconds: Annotated[float, typer.Option(min=1, help="Most wall time for one file.")] = 60,
     keep: Annotated[
         Path | None, typer.Option(help="Folder for the files that something went wrong with.", metavar="DIR")
     ] = None,
@@ -59,7 +60,7 @@ def hostile(
     with bar() as (progress, task):
         progress.update(task, description="Hostile files", total=count)
         files = specimens(count, seed)
-        series = run_series(files, workers=workers, keep=keep, progress=lambda: progress.advance(task))
+        series = run_series(files, workers=workers, seconds=seconds, keep=keep, progress=lambda: progress.advance(task))
     if as_json:
         show_json({"seed": seed, **summary(series)})
     else:

@@ -61,6 +61,13 @@ def detailed_mesh(model: HeadModel, vertices: Float32, displacement: Float32 | N
     return replace(grid.mesh, vertices=np.asarray(fine, np.float32))
 
 
+def refined(model: HeadModel, values: Float32) -> Float32:
+    """Values at the detailed mesh's vertices, (N, C) float32, from those at the model's (V, C), by averages."""
+    for step in grid_of(model).steps:
+        values = step.linear(values)
+    return values
+
+
 @lru_cache(maxsize=4)
 def grid_of(model: HeadModel) -> Grid:
     """The detailed mesh of a model."""

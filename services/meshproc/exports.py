@@ -1,16 +1,18 @@
 """The mesh room's door: a head in, files out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from maquette.headmodel import HeadModel, load_head_model
 from maquette.rooms import PhotoView, Product, ReconstructOptions
-from maquette.types import Float32, Head
-from services.meshproc.detail import detailed_mesh
+from maquette.types import Float32, Hair, Head
+from services.meshproc.detail import detailed_mesh, refined
+from services.meshproc.drape import Anchors
 from services.meshproc.glb import write_glb
-from services.meshproc.images import displacement_levels, encode_jpeg, encode_png, encode_tiff
+from services.meshproc.images import displacement_levels, encode_png, encode_tiff
 from services.meshproc.materials import Maps, hair_names, maps_of
 from services.meshproc.mesh import HeadMesh, model_mesh
 from services.meshproc.obj import (
@@ -24,6 +26,7 @@ from services.meshproc.obj import (
     write_obj,
 )
 from services.meshproc.overlay import draw_overlay
+from services.meshproc.picture import Paint, Sitter, open_sky
 from services.meshproc.ply import write_ply
 from services.meshproc.preview import draw_preview
 from services.meshproc.solid import build_solid
@@ -59,9 +62,9 @@ class Meshproc:
         }
         for name in options.formats:
             yield from makers[name]()
-        yield Product("preview.png", _PNG, encode_png(draw_preview(self._model, head, job.fine, job.maps)))
+        yield job.preview()
         if views:
-            yield Product("overlay.png", _PNG, encode_png(draw_overlay(head, job.photo_mesh, job.maps, views[0])))
+            yield job.overlay(views[0])
 
 
 class _Job:
@@ -69,65 +72,95 @@ class _Job:
 
     def __init__(self, model: HeadModel, head: Head, options: ReconstructOptions) -> None:
         self._model, self._head, self._options = model, head, options
-        self.maps: Maps | None = maps_of(head, options)
-
-    @property
-    def _vertices(self) -> Float32:
-        return self._head.posed if self._options.expression == "photo" else self._head.neutral
-
-    @property
-    def _displacement(self) -> Float32 | None:
-        return None if self.maps is None else self.maps.displacement
-
-    @cached_property
-    def mesh(self) -> HeadMesh:
-        """The head on the model's own faces."""
-        return model_mesh(self._model, self._vertices)
-
-    @cached_property
-    def fine(self) -> HeadMesh:
-        """The head as finely as the options ask."""
-        if self._displacement is None:
-            return self.mesh
-        return detailed_mesh(self._model, self._vertices, self._displacement)
-
-    @cached_property
-    def photo_mesh(self) -> HeadMesh:
-        """The head in the photo's expression, whatever the options."""
-        return self.fine if self._options.expression == "photo" else model_mesh(self._model, self._head.posed)
+        self._maps: Maps | None = maps_of(head, options)
+        # Pictures over the photo have its light, whatever the colour map of the files.
+        self._photo_map = maps_of(head, replace(options, texture="photo"))
 
     def obj(self) -> Iterator[Product]:
         """OBJ with its materials and pictures, and the detailed mesh."""
-        head, maps = self._head, self.maps
-        yield Product("head.obj", _OBJ, write_obj(head, self.mesh, head.hair))
-        yield Product(MTL_NAME, _MTL, write_mtl(head, maps, head.hair))
+        head, maps = self._head, self._maps
+        yield Product("head.obj", _OBJ, write_obj(head, self._mesh, self._hair))
+        yield Product(MTL_NAME, _MTL, write_mtl(head, maps, self._hair))
         if maps is not None:
-            yield Product(
-                colour_name(maps), "image/jpeg" if colour_name(maps).endswith(".jpg") else _PNG, _colour(maps)
-            )
+            yield Product(colour_name(maps), _PNG, encode_png(maps.colour))
             if maps.normal is not None:
                 yield Product(NORMAL_NAME, _PNG, encode_png(maps.normal))
             if maps.displacement is not None:
                 yield Product(DISPLACEMENT_NAME, _PNG, encode_png(displacement_levels(maps.displacement)))
                 yield Product("head_displacement.tif", "image/tiff", encode_tiff(maps.displacement))
-                yield Product("head_detailed.obj", _OBJ, write_obj(head, self.fine, normals=False))
-        for name, piece in zip(hair_names(head.hair), head.hair, strict=True):
-            yield Product(hair_colour_name(name), _PNG, encode_png(np.ascontiguousarray(piece.colour[..., :3])))
+                yield Product("head_detailed.obj", _OBJ, write_obj(head, self._fine, normals=False))
+        for name, piece in zip(hair_names(self._hair), self._hair, strict=True):
+            yield Product(hair_colour_name(name), _PNG, encode_png(piece.colour))
             yield Product(hair_alpha_name(name), _PNG, encode_png(np.ascontiguousarray(piece.colour[..., 3])))
 
     def glb(self) -> Iterator[Product]:
         """GLB with morph targets and joints."""
-        yield Product("head.glb", "model/gltf-binary", write_glb(self._model, self._head, self.maps, self._options))
+        yield Product("head.glb", "model/gltf-binary", write_glb(self._model, self._head, self._maps, self._options))
 
     def ply(self) -> Iterator[Product]:
         """PLY with colours."""
-        yield Product("head.ply", "application/octet-stream", write_ply(self._head, self.mesh, self.maps))
+        yield Product("head.ply", "application/octet-stream", write_ply(self._head, self._fine, self._maps))
 
     def stl(self) -> Iterator[Product]:
         """The solid to print."""
-        solid = build_solid(self._model, self.fine)
+        solid = build_solid(self._model, self._fine)
         yield Product("print.stl", "model/stl", write_stl(solid, self._options.size_mm))
 
+    def preview(self) -> Product:
+        """The head from three sides."""
+        paint = None if self._maps is None else Paint(self._maps.colour)
+        baked = self._options.texture == "photo"
+        # The edge of the bust is highest at the back; below that one would look inside.
+        bust = float(self._vertices[self._model.region("bust"), 1].max())
+        picture = draw_preview(self._sitter, bust, paint, baked=baked)
+        return Product("preview.png", _PNG, encode_png(picture))
 
-def _colour(maps: Maps) -> bytes:
-    return encode_jpeg(maps.colour) if colour_name(maps).endswith(".jpg") else encode_png(maps.colour)
+    def overlay(self, view: PhotoView) -> Product:
+        """The head over the photo, in the photo's expression whatever the options."""
+        paint = None if self._photo_map is None else Paint(self._photo_map.colour)
+        sitter = self._sitter if self._posed else self._sitter_of(self._head.posed, self._head.hair)
+        camera = self._head.fit.views[0].camera
+        return Product("overlay.png", _PNG, encode_png(draw_overlay(sitter, camera, view.photo.pixels, paint)))
+
+    @property
+    def _posed(self) -> bool:
+        return self._options.expression == "photo"
+
+    @property
+    def _vertices(self) -> Float32:
+        return self._head.posed if self._posed else self._head.neutral
+
+    @cached_property
+    def _hair(self) -> tuple[Hair, ...]:
+        """Hair on the head as the options ask for it; it comes on the posed one."""
+        if self._posed:
+            return self._head.hair
+        step = self._head.neutral - self._head.posed
+        return tuple(Anchors(self._model, self._head.posed, piece).moved(piece, step) for piece in self._head.hair)
+
+    @cached_property
+    def _mesh(self) -> HeadMesh:
+        """The head on the model's own faces."""
+        return model_mesh(self._model, self._vertices)
+
+    @cached_property
+    def _fine(self) -> HeadMesh:
+        """The head as finely as the options ask."""
+        return self._finest(self._vertices)
+
+    @cached_property
+    def _sitter(self) -> Sitter:
+        return self._sitter_of(self._vertices, self._hair)
+
+    def _sitter_of(self, vertices: Float32, hair: Sequence[Hair]) -> Sitter:
+        fine = self._fine if vertices is self._vertices else self._finest(vertices)
+        sky = open_sky(vertices, self._model.triangles)[:, None]
+        if len(fine.vertices) > len(vertices):
+            sky = refined(self._model, sky)
+        return Sitter(fine, sky[:, 0], hair)
+
+    def _finest(self, vertices: Float32) -> HeadMesh:
+        displacement = None if self._maps is None else self._maps.displacement
+        if displacement is None:
+            return model_mesh(self._model, vertices)
+        return detailed_mesh(self._model, vertices, displacement)

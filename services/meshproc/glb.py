@@ -66,7 +66,7 @@ def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: Reconstr
     shown = options.expression == "photo"
     weights = head.fit.views[0].expression if shown else np.zeros(len(model.expression_names), np.float32)
     document = _start(head)
-    joints = _joints(document, model, head.neutral, head.posed if shown else head.neutral)
+    joints = _joints(document, model, head, weights if shown else None)
     colour = None if maps is None else _texture(document, encode_jpeg(maps.colour), "image/jpeg")
     normal = None if maps is None or maps.normal is None else _texture(document, encode_png(maps.normal), "image/png")
     primitives = []
@@ -124,17 +124,18 @@ def _start(head: Head) -> Document:
     return document
 
 
-def _joints(document: Document, model: HeadModel, neutral: Float32, posed: Float32) -> int:
-    """Add the joints and the skin; the eyes are turned from the neutral to the posed head's."""
-    positions = model.joints(neutral).astype(np.float64) * _METRES
+def _joints(document: Document, model: HeadModel, head: Head, weights: Float32 | None) -> int:
+    """Add the joints and the skin; with weights, the eyes are turned by what blendshapes of these leave to the pose."""
+    positions = model.joints(head.neutral).astype(np.float64) * _METRES
     nodes = []
     for j, name in enumerate(model.joint_names):
         parent = int(model.joint_parents[j])
         offset = positions[j] - (positions[parent] if parent >= 0 else 0)
         node: dict[str, Any] = {"name": name, "translation": offset.tolist()}
-        if name in model.component_names:
+        if weights is not None and name in model.component_names:
             ball = model.part(name)
-            _, turn, _ = fit_similarity(neutral[ball], posed[ball], scale=False)
+            shaped = head.neutral[ball] + np.tensordot(weights, model.expression_modes[:, ball], 1)
+            _, turn, _ = fit_similarity(shaped, head.posed[ball], scale=False)
             rotation = Rotation.from_matrix(turn)
             if np.rad2deg(rotation.magnitude()) > _STILL_DEGREES:
                 node["rotation"] = rotation.as_quat().tolist()

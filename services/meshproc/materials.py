@@ -62,6 +62,16 @@ def maps_of(head: Head, options: ReconstructOptions) -> Maps | None:
     return Maps(colour, options.texture, textures.normal, textures.displacement)
 
 
+def notes(head: Head) -> tuple[str, ...]:
+    """What files say about themselves where their format has comments, each on one line."""
+    lines = (
+        f"Head reconstructed by {head.engine} on {head.model}",
+        f"Terms: {head.licence}",
+        "Millimetres; x to the subject's left, y up, z out of the face",
+    )
+    return tuple(" ".join(line.split()) for line in lines)
+
+
 def hair_names(hair: tuple[Hair, ...]) -> tuple[str, ...]:
     """Names for files and materials, each of letters, digits, dashes and underscores, and no two alike."""
     names: list[str] = []

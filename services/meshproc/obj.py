@@ -13,7 +13,7 @@ from maquette.errors import MeshInvalid
 from maquette.geometry.surface import vertex_normals
 from maquette.types import Float32, Hair, Head, Int32
 from services.meshproc.images import DISPLACEMENT_RANGE_MM
-from services.meshproc.materials import HAIR, MATERIALS, Maps, Material, hair_names
+from services.meshproc.materials import HAIR, MATERIALS, Maps, Material, hair_names, notes
 from services.meshproc.mesh import PARTS, HeadMesh
 from services.meshproc.text import decimal_rows, face_rows
 
@@ -51,13 +51,8 @@ def write_obj(head: Head, mesh: HeadMesh, hair: Sequence[Hair] = (), *, normals:
     Raises:
         MeshInvalid: A coordinate is undefined.
     """
-    notes = (
-        f"# Head reconstructed by {head.engine} on {head.model}",
-        f"# Terms: {head.licence}",
-        "# Millimetres; x to the subject's left, y up, z out of the face",
-        f"mtllib {MTL_NAME}",
-    )
-    blocks = ["\n".join(notes).encode() + b"\n", b"o head\n"]
+    top = [*(f"# {note}" for note in notes(head)), f"mtllib {MTL_NAME}", "o head"]
+    blocks = ["\n".join(top).encode() + b"\n"]
     writer = _Writer()
     blocks += writer.points(mesh.vertices, mesh.uv, mesh.normals if normals else None)
     for k, part in enumerate(PARTS):
@@ -82,7 +77,7 @@ def write_mtl(head: Head, maps: Maps | None, hair: Sequence[Hair] = ()) -> bytes
         maps: Pictures of the head, or None.
         hair: Hair meshes as in ``write_obj``.
     """
-    lines = [f"# Terms: {head.licence}"]
+    lines = [f"# {note}" for note in notes(head)[:2]]
     if maps is not None and maps.displacement is not None:
         reach = f"{DISPLACEMENT_RANGE_MM:g}"
         lines.append(

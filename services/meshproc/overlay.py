@@ -5,55 +5,48 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from maquette.rooms import PhotoView
-from maquette.types import Camera, Head, UInt8
-from services.meshproc.materials import Maps
-from services.meshproc.mesh import HeadMesh
-from services.meshproc.picture import Stage, Surface, over
+from maquette.types import Camera, Float32, UInt8
+from services.meshproc.picture import Paint, Sitter, over
 
-_PANEL = 540
+_PANEL = 640
 _MARGIN = 0.25
+_CLAY = 0.8
 
 
-def draw_overlay(head: Head, mesh: HeadMesh, maps: Maps | None, view: PhotoView) -> UInt8:
+def draw_overlay(sitter: Sitter, camera: Camera, photo: UInt8, paint: Paint | None) -> UInt8:
     """Draw a head over its photo.
 
     Args:
-        head: The head; its first view is the photo's.
-        mesh: Its mesh in the photo's expression.
-        maps: Its pictures; None draws clay only.
-        view: The photo.
+        sitter: The head in the photo's expression.
+        camera: The photo's.
+        photo: (H, W, 3) uint8 sRGB.
+        paint: Its colour map with the photo's light in it; None leaves the picture in colour out.
 
     Returns:
-        (H, W, 3) uint8 sRGB: the photo around the head, the head in colour over it, the shape in clay half over it.
+        (H, W, 3) uint8 sRGB: the photo around the head, the head in colour over it, the shape in clay over it.
     """
-    camera, crop = _crop(head.fit.views[0].camera, mesh, view.photo.pixels)
-    panels = [crop]
-    if maps is not None:
-        coloured = Surface.of_mesh(mesh, maps.colour)
-        panels.append(over(*Stage([coloured, *(Surface.of_hair(p) for p in head.hair)]).draw(camera), crop))
-    panels.append(over(*Stage([Surface.of_mesh(mesh, None)]).draw(camera), crop, 0.65))
+    camera, piece = _crop(camera, sitter.mesh.vertices, photo)
+    look = sitter.look(camera)
+    panels = [piece]
+    if paint is not None:
+        panels.append(over(look.colour(paint, baked=True), piece))
+    panels.append(over(look.clay(), piece, _CLAY))
     return np.hstack(panels)
 
 
-def _crop(camera: Camera, mesh: HeadMesh, photo: UInt8) -> tuple[Camera, UInt8]:
+def _crop(camera: Camera, vertices: Float32, photo: UInt8) -> tuple[Camera, UInt8]:
     """The part of the photo around the head, scaled to one height, and its camera."""
-    xy = camera.project(mesh.vertices.astype(np.float64))
+    xy = camera.project(vertices.astype(np.float64))
     low, high = xy.min(0), xy.max(0)
-    side = (high - low).max() * (1 + 2 * _MARGIN)
-    x0, y0 = np.maximum(np.floor((low + high) / 2 - side / 2), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil((low + high) / 2 + side / 2), [photo.shape[1], photo.shape[0]]).astype(int)
-    piece = photo[y0:y1, x0:x1]
+    half = (high - low).max() * (0.5 + _MARGIN)
+    # Two pixels at least, should the head lie beside its photo.
+    size = np.array([photo.shape[1], photo.shape[0]])
+    start = np.clip(np.floor((low + high) / 2 - half), 0, size - 2).astype(int)
+    stop = np.clip(np.ceil((low + high) / 2 + half), start + 2, size).astype(int)
+    piece = photo[start[1] : stop[1], start[0] : stop[0]]
     scale = _PANEL / piece.shape[0]
     width = max(1, round(piece.shape[1] * scale))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    picture = np.asarray(cv2.resize(piece, (width, _PANEL), interpolation=way), np.uint8)
-    stretch = width / piece.shape[1]
-    seen = replace(
-        camera,
-        focal=camera.focal * scale,
-        centre=(camera.centre - [x0, y0]) * [stretch, scale],
-        width=width,
-        height=_PANEL,
-    )
-    return seen, picture
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized = np.asarray(cv2.resize(piece, (width, _PANEL), interpolation=how), np.uint8)
+    centre = (camera.centre - start) * scale
+    return replace(camera, focal=camera.focal * scale, centre=centre, width=width, height=_PANEL), resized

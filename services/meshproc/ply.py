@@ -3,7 +3,7 @@
 import numpy as np
 
 from maquette.types import Head
-from services.meshproc.materials import MATERIALS, Maps, sample
+from services.meshproc.materials import MATERIALS, Maps, notes, sample
 from services.meshproc.mesh import PARTS, HeadMesh
 
 _VERTEX = np.dtype([("position", "<f4", 3), ("normal", "<f4", 3), ("colour", "u1", 3)])
@@ -26,9 +26,7 @@ def write_ply(head: Head, mesh: HeadMesh, maps: Maps | None) -> bytes:
     header = [
         "ply",
         "format binary_little_endian 1.0",
-        f"comment head reconstructed by {head.engine} on {head.model}",
-        f"comment terms: {head.licence}",
-        "comment millimetres; x to the subject's left, y up, z out of the face",
+        *(f"comment {note}" for note in notes(head)),
         f"element vertex {len(vertices)}",
         *(f"property float {c}" for c in ("x", "y", "z", "nx", "ny", "nz")),
         *(f"property uchar {c}" for c in ("red", "green", "blue")),

@@ -243,6 +243,26 @@ def test_a_face_that_fills_a_large_photo_does_not_alias(studio: Any, atlas: Atla
     assert np.std(values) < 0.12 * np.mean(values)
 
 
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_photo_that_shows_nothing_still_gives_whole_maps(studio: Any, level: int) -> None:
+    scene = studio.photo(studio.even, oversampled=1)
+    blank = replace(scene.view.photo, pixels=np.full_like(scene.view.photo.pixels, level))
+    textures = studio.textures(replace(scene, view=replace(scene.view, photo=blank)), options=OPTIONS)
+    assert np.isfinite(textures.lighting).all()
+    assert textures.albedo.shape == (SIZE, SIZE, 3)
+    assert np.ptp(np.median(textures.albedo.reshape(-1, 3), axis=0)) < 40
+
+
+def test_a_head_outside_the_photo_is_unseen_and_has_a_skins_colour(studio: Any, atlas: Atlas) -> None:
+    scene = studio.photo(studio.even, oversampled=1)
+    camera = replace(scene.fitted.camera, translation=scene.fitted.camera.translation + [4000, 0, 0])
+    away = replace(scene, fitted=replace(scene.fitted, camera=camera))
+    textures = studio.textures(away, options=OPTIONS)
+    assert textures.weight.max() == 0
+    red, green, blue = np.median(decode(at_skin(atlas, textures.albedo)), axis=0)
+    assert red > green > blue > 0
+
+
 def test_numbers_that_do_not_match_are_refused(studio: Any) -> None:
     fit = studio.fit(studio.photo(studio.even))
     with pytest.raises(ValueError, match="zip"):

@@ -97,7 +97,9 @@ class _Patch:
         halvings = max(int(-np.log2(2 * scale)), 0)
         for _ in range(halvings):
             part = np.asarray(
-                cv2.resize(part, (max(part.shape[1] // 2, 1), max(part.shape[0] // 2, 1)), interpolation=cv2.INTER_AREA),
+                cv2.resize(
+                    part, (max(part.shape[1] // 2, 1), max(part.shape[0] // 2, 1)), interpolation=cv2.INTER_AREA
+                ),
                 np.uint8,
             )
         to_patch = np.concatenate([2**halvings * turn, (turn @ [x, y] + shift)[:, None]], 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from maquette.errors import FaceUnusable, OptionInvalid
 from maquette.headmodel import HeadModel, load_head_model
 from maquette.headmodel.hair import load_hair_library
 from maquette.headmodel.model import DEFAULT_FILE as MODEL_FILE
+from maquette.headmodel.hair import HairLibrary, load_hair_library
 from maquette.rooms import PhotoView, ReconstructOptions
 from maquette.types import Fit, Float32, Float64, Head, Verdict, View
 from services.reconstructor.engines.open.camera import facing, first_camera
@@ -18,6 +20,7 @@ from services.reconstructor.engines.open.cautions import cautions
 from services.reconstructor.engines.open.evidence import LANDMARKS, gather
 from services.reconstructor.engines.open.fit import Prior, Sight, Solution, expression_of, held, solve
 from services.reconstructor.engines.open.gaze import find_eyes, turn_eyes
+from services.reconstructor.engines.open.hair import choose_hair
 from services.reconstructor.engines.open.hair import choose_hair
 from services.reconstructor.engines.open.people import DEFAULT_FILE as PEOPLE_FILE
 from services.reconstructor.engines.open.people import PeopleCheck
@@ -79,9 +82,7 @@ class OpenEngine:
         for view in views:
             _require_usable(view)
         sights = [self._sight(v) for v in views]
-        self._people.require_one_person(
-            [facing(s.landmarks, s.camera) for s in sights], [v.photo.name for v in views]
-        )
+        self._people.require_one_person([facing(s.landmarks, s.camera) for s in sights], [v.photo.name for v in views])
         solutions = [self._single(v, s) for v, s in zip(views, sights, strict=True)]
         for view, solution in zip(views, solutions, strict=True):
             _require_fit(view, solution.sights[0])

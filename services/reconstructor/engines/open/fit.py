@@ -13,11 +13,14 @@ import numpy as np
 from maquette.geometry.transform import rotation_from_vector
 from maquette.headmodel import ARKIT_NAMES
 from maquette.types import Camera, Float64
-from services.reconstructor.engines.open.evidence import FITTED_EXPRESSIONS, LANDMARKS, Evidence
+from services.reconstructor.engines.open.evidence import FITTED_EXPRESSIONS, LANDMARKS, LIDS, Evidence
 from services.reconstructor.engines.open.gaze import SIDES, Eyes, find_gaze, look_weights
 
 ITERATIONS = 7
 SIGMA_MM = 8.0
+_LID_SIGMA_MM = 2.5
+"""Noise of the gap between the lids, which is seen much better than where the eye is."""
+
 _CAUCHY_MM = 12.0
 _ROBUST_FROM, _GAZE_FROM = 2, 3
 """Iterations from which far-off landmarks count less, and from which lids follow the gaze."""
@@ -208,11 +211,20 @@ def _normal_equations(
         [depth * (moves[:, :, c] - x[:, c] / x[:, 2] * moves[:, :, 2]) for c in range(2)],
         axis=1,
     )
-    weight = evidence.weights / SIGMA_MM**2 * _visibility(evidence.normals @ camera.rotation.T, x)
+    visible = _visibility(evidence.normals @ camera.rotation.T, x)
+    weight = evidence.weights / SIGMA_MM**2 * visible
     if iteration >= _ROBUST_FROM:
         weight /= 1 + (residual**2).sum(1) / _CAUCHY_MM**2
-    weighted = jacobian * np.concatenate([weight, weight])
-    return weighted @ jacobian.T, weighted @ residual.T.ravel()
+    upper, lower = np.array(LIDS).T
+    sides = jacobian.reshape(len(jacobian), 2, -1)
+    gaps = (sides[:, :, upper] - sides[:, :, lower]).reshape(len(jacobian), -1)
+    # How far the eyes are open is the expression's doing, not the shape's.
+    gaps[: evidence.modes] = 0
+    trust = np.minimum(visible[upper], visible[lower]) / _LID_SIGMA_MM**2
+    jacobian = np.concatenate([jacobian, gaps], 1)
+    left = np.concatenate([residual.T.ravel(), (residual[upper] - residual[lower]).T.ravel()])
+    weighted = jacobian * np.concatenate([weight, weight, trust, trust])
+    return weighted @ jacobian.T, weighted @ left
 
 
 def _visibility(normals: Float64, x: Float64) -> Float64:
@@ -248,9 +260,7 @@ def _move(evidence: Evidence, sight: Sight, step: Float64) -> None:
     turn, (right, down, deeper) = step[e : e + 3], step[e + 3 :]
     head = (head + [right, down, 0]) * (1 + np.clip(deeper, -_LARGEST_ZOOM, _LARGEST_ZOOM))
     rotation = rotation_from_vector(turn) @ camera.rotation
-    sight.camera = Camera(
-        camera.focal, camera.centre, rotation, head - rotation @ middle, camera.width, camera.height
-    )
+    sight.camera = Camera(camera.focal, camera.centre, rotation, head - rotation @ middle, camera.width, camera.height)
 
 
 def _look(evidence: Evidence, eyes: Eyes, sight: Sight, identity: Float64) -> None:

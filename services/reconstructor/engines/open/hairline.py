@@ -243,7 +243,7 @@ def _hair_colour(pixels: UInt8) -> Float64:
     """(3,) sRGB of hair: the middle of its pixels (P, 3), without the sky's blue on black hair's highlights."""
     value = pixels.astype(np.float64)
     light = value @ _LUMINANCE
-    low, high = np.percentile(light, [20, 75])
+    low, high = np.percentile(light, [15, 65])
     return plausible(value[(light >= low) & (light <= high)].mean(0))
 
 

@@ -21,7 +21,7 @@ from services.reconstructor.engines.open.prior import POINTS, align
 FORMAT = "maquette-people/1"
 DEFAULT_FILE = Path(__file__).parent / "data" / "people.npz"
 
-MIXED = 4.0
+MIXED = 2.5
 """Logarithm of the odds at which a photo counts as another person's. Real photos of one person scatter more than
 rendered ones, and to refuse the right photos is worse than to miss a wrong one."""
 
