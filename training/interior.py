@@ -24,7 +24,7 @@ def scaling(mean: Array, displacement: Array) -> Array:
     """Least-squares translation and uniform scaling; both (N, 3)."""
     arm = mean - mean.mean(0)
     shift = displacement.mean(0)
-    return shift + arm * ((displacement - shift) * arm).sum() / (arm**2).sum()
+    return np.asarray(shift + arm * ((displacement - shift) * arm).sum() / (arm**2).sum(), np.float64)
 
 
 def rotation(mean: Array, displacement: Array, centre: Array) -> Array:

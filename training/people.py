@@ -1,6 +1,7 @@
-"""Learn what tells people apart: ``python -m training.people -o services/reconstructor/engines/open/data/people.npz``."""
+"""Learn what tells people apart: ``python -m training.people -n HEADS``."""
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def report(shapes: Float64, owner: NDArray[np.int64], reference: Float64) -> str
     check = learn(shapes[~out], owner[~out], reference)
     groups = [(shapes[owner == o] - check.mean) @ check.directions.T for o in np.unique(owner[out])]
     same = [check.odds(g).max() for g in groups if len(g) > 1]
-    mixed = [check.odds(np.concatenate([a, b[:1]]))[-1] for a, b in zip(groups[:-1], groups[1:], strict=True)]
+    mixed = [check.odds(np.concatenate([a, b[:1]]))[-1] for a, b in pairwise(groups)]
     return (
         f"log odds of one person's photos: median {np.median(same):.1f}, 99 % below {np.percentile(same, 99):.1f}; "
         f"of another's among them: median {np.median(mixed):.1f}, 95 % above {np.percentile(mixed, 5):.1f}"

@@ -109,8 +109,8 @@ def draw_colours(model: HeadModel, rng: np.random.Generator) -> Float64:
     if rng.random() < 0.8:
         colour[model.region("scalp")] = hair
     colour[model.region("bust")] = rng.uniform(0.05, 0.6, 3)
-    for part, tone in (("teeth", (0.6, 0.56, 0.48)), ("gums", (0.3, 0.1, 0.1)), ("tongue", (0.3, 0.1, 0.1))):
-        colour[model.part(part)] = tone
+    for inside, tone in (("teeth", (0.6, 0.56, 0.48)), ("gums", (0.3, 0.1, 0.1)), ("tongue", (0.3, 0.1, 0.1))):
+        colour[model.part(inside)] = tone
     colour[model.part("mouth", "eye_socket")] = (0.06, 0.02, 0.02)
     joints = model.joints(model.mean)
     iris = rng.uniform(0.02, 0.25, 3)
@@ -119,10 +119,10 @@ def draw_colours(model: HeadModel, rng: np.random.Generator) -> Float64:
         axis = model.mean[ball] - joints[model.joint_names.index(f"eye_{side}")]
         off = np.linalg.norm(axis[:, :2], axis=1)
         front = axis[:, 2] > 0
-        tone = np.tile([0.7, 0.68, 0.66], (len(axis), 1))
-        tone[front & (off < 6.5)] = iris
-        tone[front & (off < 2.5)] = 0.01
-        colour[ball] = tone
+        eye = np.tile([0.7, 0.68, 0.66], (len(axis), 1))
+        eye[front & (off < 6.5)] = iris
+        eye[front & (off < 2.5)] = 0.01
+        colour[ball] = eye
     return colour
 
 

@@ -35,7 +35,7 @@ def rotation_from_vector(vector: ArrayLike) -> Array:
         return np.eye(3)
     x, y, z = w / angle
     k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
+    return np.asarray(np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k), np.float64)
 
 
 def fit_similarity(

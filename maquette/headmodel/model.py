@@ -143,11 +143,11 @@ class HeadModel:
     def landmarks(self, vertices: Float32, *, calibrated: bool = False) -> Float32:
         """(478, 3) MediaPipe landmarks of some vertices; with the network's own bias when ``calibrated``."""
         points = np.einsum("lkc,lk->lc", vertices[self.landmark_vertices], self.landmark_weights)
-        return (points + self.landmark_offset if calibrated else points).astype(np.float32)
+        return np.asarray(points + self.landmark_offset if calibrated else points, np.float32)
 
     def ibug68(self, vertices: Float32) -> Float32:
         """(68, 3) iBUG landmarks of some vertices."""
-        return np.einsum("lkc,lk->lc", vertices[self.ibug68_vertices], self.ibug68_weights).astype(np.float32)
+        return np.asarray(np.einsum("lkc,lk->lc", vertices[self.ibug68_vertices], self.ibug68_weights), np.float32)
 
     def joints(self, neutral: Float32) -> Float32:
         """(J, 3) joint positions of neutral vertices."""

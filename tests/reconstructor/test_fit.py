@@ -134,25 +134,29 @@ def test_a_small_face_in_a_large_photo_gets_no_absurdly_wide_lens(model: HeadMod
 
 
 def test_perfect_landmarks_give_the_expression(model: HeadModel, evidence: Evidence, eyes: Eyes) -> None:
-    wanted = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6, "browInnerUp": 0.6}
+    wanted = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6, "eyeBlinkLeft": 0.7, "eyeBlinkRight": 0.7}
     _, sight = fit_one(evidence, eyes, see(model, expression=wanted, yaw=10))
     found = dict(zip(ARKIT_NAMES, expression_of(sight), strict=True))
     for name, value in wanted.items():
-        assert found[name] == pytest.approx(value, abs=0.3), name
+        # What is weakly seen stays nearer to rest.
+        assert 0.55 * value < found[name] < value + 0.1, name
+    others = [w for n, w in found.items() if n not in wanted]
+    assert max(others) < 0.3
     assert sight.misfit_mm < 1.5
 
 
 def test_perfect_landmarks_bring_the_shape_nearer(model: HeadModel, evidence: Evidence, eyes: Eyes) -> None:
     face = model.region("face")
     free = Prior(np.zeros(evidence.modes), np.ones(evidence.modes))
-    before, after = [], []
+    before: list[float] = []
+    after: list[float] = []
     for seed in range(6):
         code = np.random.default_rng(seed).normal(0, 0.9, evidence.modes).astype(np.float32)
         identity, _ = fit_one(evidence, eyes, see(model, identity=code, yaw=15), free)
         truth = model.vertices(code)[face]
         for guess, errors in ((model.mean[face], before), (model.vertices(identity)[face], after)):
             s, r, t = fit_similarity(guess, truth)
-            errors.append(np.linalg.norm(s * guess @ r.T + t - truth, axis=1).mean())
+            errors.append(float(np.linalg.norm(s * guess @ r.T + t - truth, axis=1).mean()))
     assert np.mean(after) < 0.75 * np.mean(before)
 
 
@@ -238,15 +242,16 @@ def test_several_photos_share_one_identity_and_keep_their_expressions(
     code = np.random.default_rng(3).normal(0, 0.9, evidence.modes).astype(np.float32)
     views = [
         see(model, identity=code, yaw=-25, expression={"jawOpen": 0.5}),
-        see(model, identity=code, yaw=25, expression={"browInnerUp": 0.7}),
+        see(model, identity=code, yaw=25, expression={"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7}),
     ]
     sights = [Sight(v.landmarks, first_camera(v.landmarks[:LANDMARKS], evidence.points, v.photo)) for v in views]
     prior = Prior(np.zeros(evidence.modes), np.ones(evidence.modes))
     both = solve(evidence, eyes, sights, prior)
     one, _ = fit_one(evidence, eyes, views[0], prior)
-    jaw, brow = (ARKIT_NAMES.index(n) for n in ("jawOpen", "browInnerUp"))
+    jaw, smile = (ARKIT_NAMES.index(n) for n in ("jawOpen", "mouthSmileLeft"))
     first, second = (expression_of(s) for s in both.sights)
-    assert first[jaw] > 0.2 > second[jaw] and second[brow] > 0.2 > first[brow]
+    assert first[jaw] > second[jaw] + 0.25
+    assert second[smile] > first[smile] + 0.25
     truth, face = model.vertices(code), model.region("face")
 
     def error(identity: Float64) -> float:

@@ -110,7 +110,7 @@ class _Patch:
     @property
     def side_light(self) -> float:
         """How many times brighter one cheek is than the other."""
-        smooth = cv2.GaussianBlur(self._luminance, (0, 0), 2.0)
+        smooth = np.asarray(cv2.GaussianBlur(self._luminance, (0, 0), 2.0), np.float32)
         a, b = (float(self._at(smooth, c).mean()) + 1e-3 for c in (_RIGHT_CHEEK, _LEFT_CHEEK))
         return max(a / b, b / a)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,15 +11,13 @@ from maquette.errors import FaceUnusable, OptionInvalid
 from maquette.headmodel import HeadModel, load_head_model
 from maquette.headmodel.hair import load_hair_library
 from maquette.headmodel.model import DEFAULT_FILE as MODEL_FILE
-from maquette.headmodel.hair import HairLibrary, load_hair_library
 from maquette.rooms import PhotoView, ReconstructOptions
-from maquette.types import Fit, Float32, Float64, Head, Verdict, View
+from maquette.types import Fit, Float32, Head, Verdict, View
 from services.reconstructor.engines.open.camera import facing, first_camera
 from services.reconstructor.engines.open.cautions import cautions
 from services.reconstructor.engines.open.evidence import LANDMARKS, gather
 from services.reconstructor.engines.open.fit import Prior, Sight, Solution, expression_of, held, solve
 from services.reconstructor.engines.open.gaze import find_eyes, turn_eyes
-from services.reconstructor.engines.open.hair import choose_hair
 from services.reconstructor.engines.open.hair import choose_hair
 from services.reconstructor.engines.open.people import DEFAULT_FILE as PEOPLE_FILE
 from services.reconstructor.engines.open.people import PeopleCheck

@@ -138,4 +138,4 @@ def turn_eyes(model: HeadModel, vertices: Float32, neutral: Float32, joints: Flo
 def _angles(directions: Float64) -> Float64:
     """(N, 2) degrees of (N, 3) directions in the head frame: yaw to the subject's left, pitch up."""
     x, y, z = np.asarray(directions, np.float64).T
-    return np.degrees(np.stack([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))], 1))
+    return np.asarray(np.degrees(np.stack([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))], 1)), np.float64)

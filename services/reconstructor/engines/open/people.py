@@ -1,10 +1,10 @@
 """Do several photos show one person?
 
-What tells people apart in landmarks, and what expression, pose and the networks' errors do to the landmarks of one
-person, is learned from pictures of known heads (``training.people``): directions in which the scatter within a person is
-1, and the variance between people in each. It is probabilistic linear discriminant analysis (Ioffe, *Probabilistic
-Linear Discriminant Analysis*, ECCV 2006), applied to differences only, so that what all photos have in common and the
-training pictures lack does not matter.
+What tells people apart in landmarks, and what expression, pose and the networks' errors do to those of one person, is
+learned from several pictures each of random heads (``training.people``): directions in which the scatter within a
+person is 1, and the variance between people along each. It is probabilistic linear discriminant analysis (Ioffe,
+*Probabilistic Linear Discriminant Analysis*, ECCV 2006), applied to differences only, so that what all photos have in
+common and the training pictures lack does not matter.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ import numpy as np
 
 from maquette.errors import ModelFileInvalid, PeopleMixed
 from maquette.headmodel.model import unpack
-from maquette.types import Float32, Float64
+from maquette.types import Float64
 from services.reconstructor.engines.open.prior import POINTS, align
 
 FORMAT = "maquette-people/1"
 DEFAULT_FILE = Path(__file__).parent / "data" / "people.npz"
 
 MIXED = 2.5
-"""Logarithm of the odds at which a photo counts as another person's. Real photos of one person scatter more than
-rendered ones, and to refuse the right photos is worse than to miss a wrong one."""
+"""Logarithm of the odds at which a photo counts as another person's; to refuse the right photos is worse than to miss a
+wrong one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class PeopleCheck:
             raise ModelFileInvalid(f"{path}: has arrays of shape {shapes}, expected {expected}")
         return cls(reference, mean, directions, between)
 
-    def describe(self, landmarks: Float32) -> Float64:
+    def describe(self, landmarks: Float64) -> Float64:
         """(D,) coordinates of (478, 3) landmarks in pixels."""
         shape, _ = align(landmarks, self.reference)
         return np.asarray(self.directions @ (shape - self.mean), np.float64)
@@ -79,7 +79,7 @@ class PeopleCheck:
         two = one + 2 * self.between
         return np.asarray(0.5 * (apart**2 @ (1 / one - 1 / two) - np.log(two / one).sum()), np.float64)
 
-    def require_one_person(self, landmarks: Sequence[Float32], names: Sequence[str]) -> None:
+    def require_one_person(self, landmarks: Sequence[Float64], names: Sequence[str]) -> None:
         """Check that photos show one person.
 
         Args:
