@@ -44,7 +44,7 @@ def hostile(
     count: Annotated[int, typer.Option(min=1, help="How many files.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Out of which they are made.")] = 7,
     workers: Annotated[int, typer.Option(min=1, help="Processes side by side.")] = 2,
-    seconds: Annotated[float, typer.Option(min=1, help="Most wall time for one file.")] = 60,
+    seconds: Annotated[float, typer.Option(min=1, help="Most wall time for one file.")] = 120,
     keep: Annotated[
         Path | None, typer.Option(help="Folder for the files that something went wrong with.", metavar="DIR")
     ] = None,

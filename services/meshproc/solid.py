@@ -1,7 +1,7 @@
 """A head as one closed solid on a flat base, to be printed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import manifold3d
@@ -32,6 +32,9 @@ _PLUG_DEPTH, _PLUG_LIMITS_MM = 0.6, (1.0, 10.0)
 
 _HIDDEN_MM = 0.02
 
+_SEPTUM_MM = 0.35
+_NOSTRIL_MM = 6.0
+
 
 @dataclass(frozen=True, eq=False)
 class Solid:
@@ -60,8 +63,9 @@ def build_solid(model: HeadModel, mesh: HeadMesh) -> Solid:
     Raises:
         MeshInvalid: The parts bound no solid.
     """
-    fine = len(mesh.vertices) != len(model.mean)
-    cut = openings_of(model, grid_of(model).mesh if fine else _coarse(model))
+    grid = grid_of(model).mesh if len(mesh.vertices) != len(model.mean) else _coarse(model)
+    cut = openings_of(model, grid)
+    mesh = replace(mesh, vertices=_nostrils_apart(model, grid, mesh.vertices))
     points = np.concatenate([mesh.vertices, *(_tip(model, mesh.vertices, o)[None] for o in cut.openings)])
     united = [
         manifold3d.Manifold.batch_boolean(_solids(model, mesh, points, opening), manifold3d.OpType.Add)
@@ -79,6 +83,22 @@ def build_solid(model: HeadModel, mesh: HeadMesh) -> Solid:
         vertices.append(inset.vertices)
         count += len(inset.vertices)
     return _tidy(Solid(np.concatenate(vertices), np.concatenate(faces)))
+
+
+def _nostrils_apart(model: HeadModel, grid: HeadMesh, vertices: Float32) -> Float32:
+    """Vertices of a nose whose sides stay on their side of its middle, where a narrow one's nostrils would meet."""
+    middle = np.flatnonzero(model.region("nose") & (model.mirror == np.arange(len(model.mirror))))
+    low, high = model.mean[middle].min(0), model.mean[middle].max(0)
+    place = grid.vertices
+    near = (np.abs(place[:, 0]) > 2 * _SEPTUM_MM) & (np.abs(place[:, 0]) < _NOSTRIL_MM)
+    near &= ((place[:, 1:] > low[1:] - _NOSTRIL_MM) & (place[:, 1:] < high[1:] + _NOSTRIL_MM)).all(1)
+    side = np.flatnonzero(near)
+    line = vertices[middle]
+    centre = line[cKDTree(line[:, 1:]).query(vertices[side, 1:])[1], 0]
+    sign = np.sign(place[side, 0])
+    out = vertices.copy()
+    out[side, 0] = centre + sign * np.maximum(sign * (vertices[side, 0] - centre), _SEPTUM_MM)
+    return out
 
 
 def _tip(model: HeadModel, vertices: Float32, opening: Opening) -> Float32:

@@ -74,7 +74,8 @@ def make_textures(model: HeadModel, seed: int, size: int = 512) -> Textures:
     """Skin with lips, irises and blotches, and bumps a fraction of a millimetre high."""
     texels = rasterise_uv(model.uv, model.uv_triangles, size)
     colours = np.tile([0.72, 0.53, 0.44], (len(model.mean), 1))
-    for name, colour in (("lip_upper", (0.62, 0.32, 0.3)), ("lip_lower", (0.64, 0.34, 0.32)), ("scalp", (0.4, 0.3, 0.25))):
+    tones = {"lip_upper": (0.62, 0.32, 0.3), "lip_lower": (0.64, 0.34, 0.32), "scalp": (0.4, 0.3, 0.25)}
+    for name, colour in tones.items():
         colours[model.region(name)] = colour
     colours[model.part("gums", "tongue", "mouth")] = (0.5, 0.2, 0.2)
     colours[model.part("teeth")] = (0.85, 0.82, 0.75)
