@@ -37,24 +37,23 @@ class Surface:
         Returns:
             (N, 3) points on the surface and the (N, 3) unit normals of their triangles.
         """
-        _, piece = self._tree.query(points)
-        at = closest_on_triangles(points, self._pieces[piece])
-        best = np.linalg.norm(at - points, axis=1)
-        left, k = np.arange(len(points)), min(8, len(self._pieces))
+        at, piece = np.empty_like(points), np.zeros(len(points), np.intp)
+        best = np.full(len(points), np.inf)
+        left, k, done = np.arange(len(points)), min(8, len(self._pieces)), 0
         while len(left):
             far, pieces = self._tree.query(points[left], k=k)
             far, pieces = far.reshape(len(left), k), pieces.reshape(len(left), k)
-            row, column = np.nonzero(far - self._radius[pieces] < best[left, None])
-            which, candidate = left[row], pieces[row, column]
-            foot = closest_on_triangles(points[which], self._pieces[candidate])
-            distance = np.linalg.norm(foot - points[which], axis=1)
-            # The nearest candidate of each point is the last one written.
-            order = np.argsort(-distance, kind="stable")
-            order = order[distance[order] < best[which[order]]]
-            at[which[order]], piece[which[order]] = foot[order], candidate[order]
-            best[which[order]] = distance[order]
+            for column in range(done, k):
+                # One candidate at a time: each nearer one found rules out more of those after it.
+                row = np.flatnonzero(far[:, column] - self._radius[pieces[:, column]] < best[left])
+                which, candidate = left[row], pieces[row, column]
+                foot = closest_on_triangles(points[which], self._pieces[candidate])
+                distance = np.linalg.norm(foot - points[which], axis=1)
+                nearer = distance < best[which]
+                which = which[nearer]
+                at[which], piece[which], best[which] = foot[nearer], candidate[nearer], distance[nearer]
             open_ = (best[left] > far[:, -1] - self._reach) & (k < len(self._pieces))
-            left, k = left[open_], min(2 * k, len(self._pieces))
+            left, k, done = left[open_], min(2 * k, len(self._pieces)), k
         return at, self._normals[self._owner[piece]]
 
 
@@ -94,7 +93,7 @@ def _cut(corners: Float64) -> tuple[Float64, NDArray[np.intp]]:
     """
     owner = np.arange(len(corners))
     lengths = np.linalg.norm(corners - np.roll(corners, -1, 1), axis=2)
-    limit = float(np.median(lengths.max(1)))
+    limit = 1.0 * float(np.median(lengths.max(1)))
     done: list[tuple[Float64, NDArray[np.intp]]] = []
     while len(corners):
         longest = lengths.argmax(1)

@@ -25,13 +25,16 @@ from maquette import pipeline
 from maquette.benchmarks.process import forget_peak, tidy, usage
 from maquette.cli.console import error_json
 from maquette.demo import sample_photo
-from maquette.errors import InputError
+from maquette.errors import FaceUnusable, InputError, NoFaceFound, PhotoError
 from maquette.events import Event, HeadReady
 from maquette.report import to_json
 from maquette.result import Result
 from maquette.rooms import ReconstructOptions
 from maquette.settings import Settings
 from maquette.types import Face, Head, Photo
+
+EXPECTED = (PhotoError, NoFaceFound, FaceUnusable)
+"""What may be said of a photo; any other error would blame it for something of the program's own."""
 
 FILES_EVERY = 10
 """Of every so many heads one gets its files."""
@@ -101,7 +104,7 @@ class Bench:
         outcome, message, wrong, steps = "result", "", [], ["read"]
         try:
             wrong += self._run(path, steps)
-        except InputError as error:
+        except EXPECTED as error:
             outcome, message = error.code, str(error)
             wrong += _message_faults(error, path)
         except Exception as error:

@@ -22,6 +22,9 @@ from services.meshproc.materials import HAIR, MATERIALS, Maps, Material, hair_na
 from services.meshproc.mesh import PARTS, HeadMesh, fan, model_mesh
 from services.meshproc.morphs import STILL_MM, Morphs, morphs_of
 
+MESH_NAME = "head_mesh"
+"""Name of the head's mesh and of its node; a joint is called ``head``."""
+
 _METRES = 1e-3
 _STILL_NORMAL = 0.01
 _ALPHA_CUTOFF = 0.35
@@ -48,7 +51,7 @@ class Layout:
 def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: ReconstructOptions) -> bytes:
     """A head in metres that rests without expression and is shown with the main photo's.
 
-    The mesh ``head`` has a primitive for each part, the 52 blendshapes as morph targets by name, and a skin of the
+    The mesh ``head_mesh`` has a primitive for each part, the 52 blendshapes as morph targets by name, and a skin of the
     model's joints; their default weights and the rotations of the eyes are the main photo's unless the options ask for
     a neutral head. Pieces of hair are meshes of their own on the same skin; brows and the like have the same morph
     targets.
@@ -88,7 +91,7 @@ def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: Reconstr
                 "targets": _head_targets(document, layout, morphs, bends),
             }
         )
-    _mesh(document, "head", primitives, joints, model.expression_names, weights)
+    _mesh(document, MESH_NAME, primitives, joints, model.expression_names, weights)
     for name, piece in zip(hair_names(head.hair), head.hair, strict=True):
         anchors = Anchors(model, head.posed, piece)
         rest = anchors.moved(piece, head.neutral - head.posed)

@@ -42,5 +42,7 @@ def _part_colours(mesh: HeadMesh) -> np.ndarray:
     linear = np.array([MATERIALS[name].colour for name in PARTS])
     colours = np.rint(255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear))
     out = np.zeros((len(mesh.vertices), 3), np.uint8)
-    out[mesh.quads] = colours.astype(np.uint8)[mesh.part][:, None]
+    # From the inside out, so that vertices between two parts have the outer one's.
+    for part in reversed(range(len(PARTS))):
+        out[mesh.quads[mesh.part == part]] = colours[part]
     return out

@@ -56,11 +56,11 @@ def test_all_figures_are_measured(measured: Speed) -> None:
 
 def test_the_peak_is_that_of_the_process_itself_not_of_who_started_it() -> None:
     assert usage().peak_mb > 60
-    small = speed._launch(["-c", "import sys; sys.stderr.write('hello'); sys.exit(3)"])
+    small = speed._launch(["-c", "import sys; sys.stderr.write('hello'); sys.exit(3)"], {})
     assert 2 < small.peak_mb < 40
     assert 0 < small.processor < small.seconds < 20
     assert (small.status, small.said) == (3, "hello")
-    large = speed._launch(["-c", "held = b'x' * 50_000_000"])
+    large = speed._launch(["-c", "held = b'x' * 50_000_000"], {})
     assert 45 < large.peak_mb - small.peak_mb < 60
 
 

@@ -61,7 +61,7 @@ class Maker:
             neutral=neutral,
             posed=posed,
             textures=make_textures(self.model, seed) if textures else None,
-            hair=make_hair(self.model, neutral) if hair else (),
+            hair=make_hair(self.model, posed) if hair else (),
         )
 
 
@@ -106,12 +106,12 @@ def make_textures(model: HeadModel, seed: int, size: int = 512) -> Textures:
     return Textures(photo, albedo, np.ones((size, size), np.float32), height, normal, light)
 
 
-def make_hair(model: HeadModel, neutral: Float32) -> tuple[Hair, ...]:
+def make_hair(model: HeadModel, vertices: Float32) -> tuple[Hair, ...]:
     """A cap of two sheets of strands, and brows."""
     rng = np.random.default_rng(7)
     strands = np.repeat(rng.random((1, 256, 1)), 256, 0) + 0.15 * rng.random((256, 256, 1))
     colour = np.concatenate([np.tile([60, 42, 30], (256, 256, 1)), 255 * (strands > 0.35)], 2).astype(np.uint8)
-    normals = vertex_normals(neutral, model.triangles)
+    normals = vertex_normals(vertices, model.triangles)
 
     def sheets(name: str, regions: tuple[str, ...], heights: tuple[float, ...]) -> Hair:
         inside = np.logical_or.reduce([model.region(r) for r in regions])
@@ -122,7 +122,7 @@ def make_hair(model: HeadModel, neutral: Float32) -> tuple[Hair, ...]:
         flat[local.ravel()] = model.uv[model.uv_triangles[chosen]].reshape(-1, 2)
         low, high = flat.min(0), flat.max(0)
         flat = (flat - low) / (high - low)
-        points = [neutral[used] + h * normals[used] for h in heights]
+        points = [vertices[used] + h * normals[used] for h in heights]
         faces = [local.reshape(-1, 3) + k * len(used) for k in range(len(heights))]
         return Hair(
             name,

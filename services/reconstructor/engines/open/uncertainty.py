@@ -7,7 +7,9 @@ import numpy as np
 from maquette.headmodel import HeadModel
 from maquette.types import Float32, Float64
 
-EVIDENCE_SHARE = 1.0
+EVIDENCE_SHARE = 0.5
+"""Part of the landmarks' information that is new: the prior has seen the same landmarks. On random heads about 95 % of
+the errors lie within two of the standard deviations that come of it (``maquette bench synthetic``)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ def vertex_uncertainty(space: ShapeSpace, prior_precision: Float64, information:
     Args:
         space: Of the head model.
         prior_precision: (K,) of the identity before the landmarks were fitted.
-        information: (K, K) that the landmarks added, expressions and cameras eliminated.
+        information: (K, K) of the landmarks, expressions and cameras eliminated.
 
     Returns:
         (V,) mm, one standard deviation per axis of a vertex, the head laid on the true one by a similarity of the face;
