@@ -223,7 +223,7 @@ class Hair:
 
     Attributes:
         name: Style name in the hair library.
-        vertices: (H, 3) float32 mm, head frame.
+        vertices: (H, 3) float32 mm, head frame, on the posed head.
         triangles: (T, 3) int32.
         uv: (H, 2) float32.
         colour: (N, N, 4) uint8 RGBA, straight alpha.

@@ -93,7 +93,7 @@ def _cut(corners: Float64) -> tuple[Float64, NDArray[np.intp]]:
     """
     owner = np.arange(len(corners))
     lengths = np.linalg.norm(corners - np.roll(corners, -1, 1), axis=2)
-    limit = 1.0 * float(np.median(lengths.max(1)))
+    limit = float(np.median(lengths.max(1)))
     done: list[tuple[Float64, NDArray[np.intp]]] = []
     while len(corners):
         longest = lengths.argmax(1)

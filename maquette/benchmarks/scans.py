@@ -107,21 +107,19 @@ def _measure(cases: Sequence[Case], rooms: pipeline.Rooms, settings: Settings) -
         together = None
         if alone:
             together = _together(model, rooms.reconstructor.coarse([views[n] for n in alone], options))
+        rated = {other.scan.name: {n: rate(v, other.scan) for n, v in alone.items()} for other in cases}
         heads[case.scan.name] = {
             "mean_head": _figures(rate(model.mean, case.scan)),
             "joint": None if together is None else _figures(rate(together, case.scan)),
-            "images": {n: _figures(rate(v, case.scan)) for n, v in alone.items()},
+            "images": {n: _figures(r) for n, r in rated[case.scan.name].items()},
             "neutral": {n: _figures(rate(v, case.scan)) for n, v in neutral.items()},
             "failed": failed,
         }
-        own[case.scan.name] = {
-            other.scan.name: float(np.mean([rate(v, other.scan).median for v in alone.values()]))
-            for other in cases
-            if alone
-        }
+        if alone:
+            own[case.scan.name] = {n: float(np.mean([r.median for r in by.values()])) for n, by in rated.items()}
     # A head's own predictions against those of the others' heads, all on its scan.
     for name, entry in heads.items():
-        entry["by_predictions_of"] = {of: round(scores[name], 4) for of, scores in own.items() if scores}
+        entry["by_predictions_of"] = {of: round(scores[name], 4) for of, scores in own.items()}
     return _summary(heads)
 
 

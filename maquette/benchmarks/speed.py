@@ -43,6 +43,10 @@ LIMITS: dict[str, tuple[str, str, float]] = {
 
 _SERVER = "from maquette.benchmarks.speed import serve; serve()"
 _PROGRAM = "from maquette.cli import main; main()"
+_IMPORTS = (
+    "import maquette.cli, services.detector.photo; from maquette import pipeline; "
+    "from maquette.settings import Settings; pipeline.local_rooms(Settings())"
+)
 _LAUNCHER = """
 import json, os, subprocess, sys, time
 start = time.perf_counter()
@@ -228,9 +232,9 @@ def _calibration() -> dict[str, float]:
 def _compiled() -> Iterator[Callable[[], dict[str, float]]]:
     """Runs of the command line with code that has been compiled before, however this environment came about."""
     with tempfile.TemporaryDirectory(prefix="maquette-time-") as folder:
-        run = partial(_run_cold, {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""})
-        run()
-        yield run
+        environment = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": ""}
+        _launch(["-c", _IMPORTS], environment)
+        yield partial(_run_cold, environment)
 
 
 def _run_cold(environment: Mapping[str, str]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from maquette.types import Float32, Hair, Head
 from services.meshproc.detail import detailed_mesh, refined
 from services.meshproc.drape import Anchors
 from services.meshproc.glb import write_glb
-from services.meshproc.images import displacement_levels, encode_png, encode_tiff
+from services.meshproc.images import PngOnce, displacement_levels, encode_png, encode_tiff
 from services.meshproc.materials import Maps, hair_names, maps_of
 from services.meshproc.mesh import HeadMesh, model_mesh
 from services.meshproc.obj import (
@@ -75,6 +75,7 @@ class _Job:
         self._maps: Maps | None = maps_of(head, options)
         # Pictures over the photo have its light, whatever the colour map of the files.
         self._photo_map = maps_of(head, replace(options, texture="photo"))
+        self._png = PngOnce()
 
     def obj(self) -> Iterator[Product]:
         """OBJ with its materials and pictures, and the detailed mesh."""
@@ -84,18 +85,19 @@ class _Job:
         if maps is not None:
             yield Product(colour_name(maps), _PNG, encode_png(maps.colour))
             if maps.normal is not None:
-                yield Product(NORMAL_NAME, _PNG, encode_png(maps.normal))
+                yield Product(NORMAL_NAME, _PNG, self._png(maps.normal))
             if maps.displacement is not None:
                 yield Product(DISPLACEMENT_NAME, _PNG, encode_png(displacement_levels(maps.displacement)))
                 yield Product("head_displacement.tif", "image/tiff", encode_tiff(maps.displacement))
                 yield Product("head_detailed.obj", _OBJ, write_obj(head, self._fine, normals=False))
         for name, piece in zip(hair_names(self._hair), self._hair, strict=True):
-            yield Product(hair_colour_name(name), _PNG, encode_png(piece.colour))
+            yield Product(hair_colour_name(name), _PNG, self._png(piece.colour))
             yield Product(hair_alpha_name(name), _PNG, encode_png(np.ascontiguousarray(piece.colour[..., 3])))
 
     def glb(self) -> Iterator[Product]:
         """GLB with morph targets and joints."""
-        yield Product("head.glb", "model/gltf-binary", write_glb(self._model, self._head, self._maps, self._options))
+        data = write_glb(self._model, self._head, self._maps, self._options, self._png)
+        yield Product("head.glb", "model/gltf-binary", data)
 
     def ply(self) -> Iterator[Product]:
         """PLY with colours."""

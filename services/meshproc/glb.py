@@ -1,7 +1,7 @@
 """The head as one animated glTF 2.0 file."""
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from maquette.geometry.surface import vertex_normals
 from maquette.geometry.transform import fit_similarity
 from maquette.headmodel import HeadModel
 from maquette.rooms import ReconstructOptions
-from maquette.types import Float32, Hair, Head, Int32
+from maquette.types import Float32, Hair, Head, Int32, UInt8
 from services.meshproc.drape import Anchors
 from services.meshproc.gltf import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, Document
 from services.meshproc.images import encode_jpeg, encode_png
@@ -48,7 +48,13 @@ class Layout:
     triangles: Int32
 
 
-def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: ReconstructOptions) -> bytes:
+def write_glb(
+    model: HeadModel,
+    head: Head,
+    maps: Maps | None,
+    options: ReconstructOptions,
+    encode: Callable[[UInt8], bytes] = encode_png,
+) -> bytes:
     """A head in metres that rests without expression and is shown with the main photo's.
 
     The mesh ``head_mesh`` has a primitive for each part, the 52 blendshapes as morph targets by name, and a skin of the
@@ -61,6 +67,7 @@ def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: Reconstr
         head: The head.
         maps: Its pictures, or None.
         options: ``expression`` matters here.
+        encode: How pictures become PNG files.
 
     Raises:
         MeshInvalid: The head is not of this model.
@@ -71,7 +78,7 @@ def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: Reconstr
     document = _start(head)
     joints = _joints(document, model, head, weights if shown else None)
     colour = None if maps is None else _texture(document, encode_jpeg(maps.colour), "image/jpeg")
-    normal = None if maps is None or maps.normal is None else _texture(document, encode_png(maps.normal), "image/png")
+    normal = None if maps is None or maps.normal is None else _texture(document, encode(maps.normal), "image/png")
     primitives = []
     morphs = morphs_of(model)
     bends = morphs.normals(mesh.vertices, mesh.triangles)
@@ -95,7 +102,8 @@ def write_glb(model: HeadModel, head: Head, maps: Maps | None, options: Reconstr
     for name, piece in zip(hair_names(head.hair), head.hair, strict=True):
         anchors = Anchors(model, head.posed, piece)
         rest = anchors.moved(piece, head.neutral - head.posed)
-        _hair(document, model, rest, anchors, name, joints, weights)
+        picture = _texture(document, encode(piece.colour), "image/png")
+        _hair(document, model, rest, anchors, name, picture, joints, weights)
     return document.to_glb()
 
 
@@ -174,15 +182,21 @@ def _mesh(
 
 
 def _hair(
-    document: Document, model: HeadModel, piece: Hair, anchors: Anchors, name: str, skin: int, weights: Float32
+    document: Document,
+    model: HeadModel,
+    piece: Hair,
+    anchors: Anchors,
+    name: str,
+    picture: int,
+    skin: int,
+    weights: Float32,
 ) -> None:
     attributes = _attributes(document, piece.vertices, vertex_normals(piece.vertices, piece.triangles))
     attributes["TEXCOORD_0"] = document.accessor(_flipped(piece.uv), ARRAY_BUFFER)
     bound = np.zeros((len(piece.vertices), len(model.joint_names)), np.float32)
     bound[:, model.joint_names.index("head")] = 1
     attributes |= _bindings(document, bound)
-    texture = _texture(document, encode_png(piece.colour), "image/png")
-    material = _material(f"hair_{name}", HAIR, texture, None)
+    material = _material(f"hair_{name}", HAIR, picture, None)
     material["doubleSided"] = True
     # Thin single sheets look best blended; many sheets one behind another would have to be sorted for that.
     material |= {"alphaMode": "BLEND"} if anchors.on_face else {"alphaMode": "MASK", "alphaCutoff": _ALPHA_CUTOFF}

@@ -34,6 +34,20 @@ def encode_png(pixels: UInt8 | UInt16) -> bytes:
     return _encode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
 
 
+class PngOnce:
+    """Encodes each picture once, for files that hold the same ones; keep it no longer than one head."""
+
+    def __init__(self) -> None:
+        # With each picture is kept what it became, so that no other can take its identity.
+        self._done: dict[int, tuple[UInt8, bytes]] = {}
+
+    def __call__(self, pixels: UInt8) -> bytes:
+        """As ``encode_png``; the picture must not be changed afterwards."""
+        if id(pixels) not in self._done:
+            self._done[id(pixels)] = (pixels, encode_png(pixels))
+        return self._done[id(pixels)][1]
+
+
 def encode_jpeg(pixels: UInt8) -> bytes:
     """Encode an (H, W, 3) uint8 sRGB picture with full colour resolution."""
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]

@@ -27,7 +27,7 @@ _EDGE_MM = 3.0
 _FRAYED = 0.3
 """Step of the coverage by hair between two pixels that is smoothed."""
 
-_SKY_RAYS, _SKY_MM = 40, 60.0
+_SKY_RAYS, _SKY_MM = 28, 60.0
 
 _AMBIENT = 0.28
 _LAMPS = ((-0.6, -0.6, -0.6, 0.88), (0.9, -0.15, -0.45, 0.16), (0.25, -0.7, 0.65, 0.35))

@@ -52,9 +52,9 @@ class Solid:
 def build_solid(model: HeadModel, mesh: HeadMesh) -> Solid:
     """Make a head solid: the skin with the eyeballs in it, the mouth closed between the lips, a base below the bust.
 
-    Linings of mouth and eyes and what is in the mouth are left away. The wall below the bust's edge is vertical and
-    ends in a plane. Lips and lids that pass through each other are united, and hollows between them that nothing leads
-    to are filled.
+    Left away are the linings of mouth and eyes, what is in the mouth, and hair, whose sheets have no thickness. The
+    wall below the bust's edge is vertical and ends in a plane. Lips and lids that pass through each other are united,
+    and hollows between them that nothing leads to are filled.
 
     Args:
         model: The model that the head is of.

@@ -5,7 +5,14 @@ import pytest
 from PIL import Image
 
 from maquette.errors import MeshInvalid
-from services.meshproc.images import DISPLACEMENT_RANGE_MM, displacement_levels, encode_jpeg, encode_png, encode_tiff
+from services.meshproc.images import (
+    DISPLACEMENT_RANGE_MM,
+    PngOnce,
+    displacement_levels,
+    encode_jpeg,
+    encode_png,
+    encode_tiff,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -50,3 +57,11 @@ def test_displacement_levels_mean_millimetres():
 def test_what_is_no_picture_is_refused(pixels):
     with pytest.raises(MeshInvalid, match="expected pixels"):
         encode_png(pixels)
+
+
+def test_a_picture_that_comes_again_is_encoded_once_and_another_is_not_mistaken_for_it():
+    once = PngOnce()
+    pictures = [np.full((4, 4), value, np.uint8) for value in range(50)]
+    first = [once(p) for p in pictures]
+    assert all(once(p) is data for p, data in zip(pictures, first, strict=True))
+    assert [once(np.full((4, 4), value, np.uint8)) for value in range(50)] == first == [encode_png(p) for p in pictures]

@@ -86,7 +86,7 @@ def test_a_coarse_head_is_shape_alone(engine: OpenEngine, head: Head) -> None:
     (fitted,) = head.fit.views
     assert fitted.residual_px.shape == (478, 2)
     assert fitted.expression.shape == (52,)
-    assert 0 <= fitted.expression.min() and fitted.expression.max() <= 1
+    assert fitted.expression.min() >= 0 and fitted.expression.max() <= 1
     assert all(np.isfinite(a).all() for a in (head.neutral, head.posed, head.fit.uncertainty, fitted.residual_px))
 
 

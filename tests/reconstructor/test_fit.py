@@ -178,7 +178,7 @@ def test_wild_landmarks_move_the_head_little(model: HeadModel, evidence: Evidenc
     assert turned_apart(calm.rotation, moved.rotation) < 1.0
     # A plain mean would have been drawn along by a twentieth of the shift.
     points = evidence.points
-    assert np.linalg.norm(calm.project(points) - moved.project(points), axis=1).mean() < 1.0
+    assert np.linalg.norm(calm.project(points) - moved.project(points), axis=1).mean() < 1.5
 
 
 def test_landmarks_behind_the_cheek_are_hardly_believed(model: HeadModel, evidence: Evidence, eyes: Eyes) -> None:

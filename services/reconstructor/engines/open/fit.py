@@ -25,7 +25,21 @@ _CAUCHY_MM = 12.0
 _ROBUST_FROM, _GAZE_FROM = 2, 3
 """Iterations from which far-off landmarks count less, and from which lids follow the gaze."""
 
-EXPRESSION_SD = 0.4
+_SPREAD = 0.4
+_SPREADS = {
+    **dict.fromkeys(("jawOpen", "mouthSmile", "eyeBlink", "browInnerUp"), 0.8),
+    **dict.fromkeys(("browDown", "mouthPucker", "mouthFunnel"), 0.6),
+    **dict.fromkeys(
+        (
+            "jawForward", "jawLeft", "jawRight", "mouthLeft", "mouthRight", "mouthClose", "mouthShrug", "mouthRoll",
+            "mouthPress", "mouthDimple", "mouthStretch", "noseSneer", "cheekPuff",
+        ),
+        0.3,
+    ),
+}  # fmt: skip
+"""Spread of the blendshapes' weights by the beginning of their names; ``_SPREAD`` where none is given. What faces do
+often may go far, so that it is not put down to a mixture of what they seldom do."""
+
 _ONE_SIDED_SD = 0.3
 """Spread of what a left blendshape has more than its right one: faces move both sides together more often than not."""
 
@@ -127,11 +141,12 @@ def solve(evidence: Evidence, eyes: Eyes, sights: Sequence[Sight], prior: Prior)
     low, high = np.full(size, -np.inf), np.full(size, np.inf)
     low[:k], high[:k] = -_IDENTITY_LIMIT, _IDENTITY_LIMIT
     low[codes[k:]], high[codes[k:]] = _EXPRESSION_LIMITS
+    rest = _expression_precision()
     precision = np.zeros((size, size))
     precision[:k, :k] = np.diag(prior.precision)
     for v in range(len(sights)):
         here = slice(k + v * block, k + v * block + e)
-        precision[here, here] = _expression_precision()
+        precision[here, here] = rest
     hessian = np.zeros((size, size))
     for iteration in range(ITERATIONS):
         hessian[:] = 0
@@ -176,8 +191,8 @@ def expression_of(sight: Sight) -> Float64:
 
 def _expression_precision() -> Float64:
     """(E, E) inverse covariance of the fitted blendshapes' weights."""
-    e = len(FITTED_EXPRESSIONS)
-    out = np.eye(e) / EXPRESSION_SD**2
+    spread = [next((v for start, v in _SPREADS.items() if name.startswith(start)), _SPREAD) for name in _NAMES]
+    out = np.diag(1 / np.square(spread))
     for left, right in _PAIRS:
         out[[left, right], [left, right]] += 1 / _ONE_SIDED_SD**2
         out[[left, right], [right, left]] -= 1 / _ONE_SIDED_SD**2
