@@ -184,7 +184,8 @@ class Fit:
     Attributes:
         identity: (K,) float32, standard deviations.
         views: One per photo; the first is the main photo.
-        uncertainty: (V,) float32 mm, one standard deviation of the neutral vertices.
+        uncertainty: (V,) float32 mm, one standard deviation per axis of the neutral vertices, the head laid on the true
+            one by a similarity of the face.
         determined: (V,) float32, 0 (the prior filled it in) to 1 (the evidence determined it).
         warnings: What the user should know.
     """

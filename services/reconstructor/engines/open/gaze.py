@@ -7,11 +7,17 @@ import numpy as np
 from maquette.geometry.transform import rotation_x, rotation_y
 from maquette.headmodel import ARKIT_NAMES, HeadModel
 from maquette.types import Camera, Float32, Float64
-from services.reconstructor.engines.open.evidence import LEFT_EYE, RIGHT_EYE
 
 SIDES = ("left", "right")
 IRIS_CENTRES = (473, 468)
 """Landmarks in the middle of the irises, in the order of ``SIDES``."""
+
+CORNERS = ((263, 362), (33, 133))
+"""Landmarks in the corners of the eyes, in the order of ``SIDES``."""
+
+SEEN_LOW = 3.0
+"""Degrees by which the networks see irises too low, whose tops the upper lids cover; from rendered heads that look
+straight ahead."""
 
 FULL_DEGREES = {"Up": 25.0, "Down": 28.0, "In": 32.0, "Out": 32.0}
 """How far the head model's full ``eyeLook`` blendshapes turn an eyeball."""
@@ -66,8 +72,8 @@ def find_gaze(
 ) -> Float64:
     """Yaw and pitch of each eye.
 
-    The ray through an iris meets the sphere that the iris lies on. What the fit left over at the lids (a wrong depth or
-    height of the eye) is taken off the iris first, so that it does not look like a glance.
+    The ray through an iris meets the sphere that the iris lies on. What the fit left over at the eye's corners (the eye
+    is not quite where the model has it) is taken off the iris first, so that it does not look like a glance.
 
     Args:
         eyes: The model's eyes.
@@ -84,8 +90,8 @@ def find_gaze(
     origin = -camera.rotation.T @ camera.translation
     found = np.zeros((2, 2))
     seen = np.zeros(2)
-    for k, (iris, lids) in enumerate(zip(IRIS_CENTRES, (LEFT_EYE, RIGHT_EYE), strict=True)):
-        at = landmarks[iris] - misfit[list(lids)].mean(0)
+    for k, (iris, corners) in enumerate(zip(IRIS_CENTRES, CORNERS, strict=True)):
+        at = landmarks[iris] - misfit[list(corners)].mean(0)
         ray = camera.rotation.T @ np.append((at - camera.centre) / camera.focal, 1.0)
         ray /= np.linalg.norm(ray)
         away = joints[k] - origin
@@ -93,7 +99,7 @@ def find_gaze(
         beside = origin + along * ray - joints[k]
         reach = float(eyes.radius[k] ** 2 - beside @ beside)
         hit = beside - ray * np.sqrt(max(reach, 0.0))
-        found[k] = np.clip(_angles(hit[None])[0] - eyes.rest[k], -_LIMITS, _LIMITS)
+        found[k] = np.clip(_angles(hit[None])[0] - eyes.rest[k] + [0, SEEN_LOW], -_LIMITS, _LIMITS)
         # An eye that is seen from the side shows its iris foreshortened.
         facing = max(float(-ray[2]), 0.05)
         seen[k] = facing**2 * (1 - np.interp(blink[k], _SHUT, (0, 1)))
