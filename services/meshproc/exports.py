@@ -1,6 +1,7 @@
 """The mesh room's door: a head in, files out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 
@@ -60,11 +61,20 @@ class Meshproc:
             "ply": job.ply,
             "stl": job.stl,
         }
-        for name in options.formats:
-            yield from makers[name]()
-        yield job.preview()
-        if views:
-            yield job.overlay(views[0])
+        job.prepare()
+        # The pictures are drawn beside the files: most of either runs outside the interpreter.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            pictures = [beside.submit(job.preview)]
+            if views:
+                pictures.append(beside.submit(job.overlay, views[0]))
+            try:
+                for name in options.formats:
+                    yield from makers[name]()
+                for picture in pictures:
+                    yield picture.result()
+            finally:
+                for picture in pictures:
+                    picture.cancel()
 
 
 class _Job:
@@ -76,6 +86,10 @@ class _Job:
         # Pictures over the photo have its light, whatever the colour map of the files.
         self._photo_map = maps_of(head, replace(options, texture="photo"))
         self._png = PngOnce()
+
+    def prepare(self) -> None:
+        """Make what files and pictures share, before they are made side by side."""
+        _ = self._fine, self._hair
 
     def obj(self) -> Iterator[Product]:
         """OBJ with its materials and pictures, and the detailed mesh."""
