@@ -122,5 +122,6 @@ def pose_vertices(model: HeadModel, neutral: Float32, expression: Float32, gaze:
         ball = model.part(f"eye_{side}")
         turn: Float64 = rotation_y(float(yaw)) @ rotation_x(-float(pitch))
         centre = joints[model.joint_names.index(f"eye_{side}")]
-        vertices[ball] = (vertices[ball] - centre) @ turn.T.astype(np.float32) + centre
+        # From the resting ball: the eyeLook blendshapes have turned the posed one already.
+        vertices[ball] = (neutral[ball] - centre) @ turn.T.astype(np.float32) + centre
     return vertices
