@@ -6,7 +6,7 @@ bound to the model's skin, their pictures reduced to luminance and opacity.
 
 import argparse
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from training.haircut import (
     FOREHEAD,
     Opening,
     clear,
+    finer,
     fringe,
     fringe_picture,
     hang_straight,
@@ -36,6 +37,7 @@ from training.haircut import (
     narrow,
     outside_head,
     shorten,
+    waved,
     without_hidden,
 )
 from training.registration import Registration, Template, register_makehuman
@@ -78,6 +80,8 @@ class Recipe:
         low: Fringe brought near the forehead.
         left_of: Sheets whose texture lies right of this share of the picture are left out.
         fringe: Add a fringe; in the picture it takes the place of the hair below the hem.
+        finer: How often each triangle is cut into four, for round outlines.
+        waves: Height where they begin, half their swing and their length, mm; None for straight hair.
     """
 
     source: str
@@ -90,20 +94,27 @@ class Recipe:
     low: bool = False
     left_of: float = 1.0
     fringe: bool = False
+    finer: int = 0
+    waves: tuple[float, float, float] | None = None
 
+
+_LONG = Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3, left_of=0.61, finer=1)
 
 RECIPES = {
     "afro01": Recipe("afro01", "short"),
     "bob01": Recipe("bob02", "bob", opening=BROWS, low=True),
     "bob02": Recipe("bob02", "bob", opening=FOREHEAD, low=True),
+    "bob03": Recipe("bob02", "bob", opening=BROWS, low=True, hem=-48.0, finer=1),
     "braid01": Recipe("braid01", "tied", opening=FOREHEAD, hang=(-60.0, -190.0), taper=0.6, low=True),
-    "long01": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3, left_of=0.61),
-    "long02": Recipe("long01", "long", opening=FOREHEAD, hem=-172.0, straight=0.3, left_of=0.61, fringe=True),
+    "long01": _LONG,
+    "long02": replace(_LONG, fringe=True),
     "ponytail01": Recipe("ponytail01", "tied", hang=(-20.0, -165.0)),
     "short01": Recipe("short01", "short"),
     "short02": Recipe("short02", "short"),
     "short03": Recipe("short03", "short", opening=BROWS, low=True),
     "short04": Recipe("short04", "short"),
+    "wavy01": replace(_LONG, finer=2, hem=-160.0, waves=(30.0, 6.5, 52.0)),
+    "wavy02": replace(_LONG, finer=2, hem=-95.0, waves=(45.0, 7.5, 44.0)),
 }
 """Hair styles by name. MakeHuman's bob01 has no picture and hides half the face, so it is left out."""
 
@@ -157,6 +168,7 @@ class Binder:
             triangles = without_hidden(triangles, uv, picture)
         triangles = outside_head(triangles, points, self._after, self._normals)
         picture[..., 1] *= used_area(triangles, uv, HAIR_SIZE)
+        picture = levelled(picture)
         if recipe.fringe:
             sheet, sheet_triangles, sheet_uv = fringe(self._after, self._template.skin_triangles)
             triangles = np.concatenate([triangles, sheet_triangles + len(points)])
@@ -167,6 +179,10 @@ class Binder:
             size = np.array([right - left - 1, bottom - top - 1]) / HAIR_SIZE
             corner = np.array([left + 0.5, HAIR_SIZE - bottom + 0.5]) / HAIR_SIZE
             uv = np.concatenate([uv, corner + sheet_uv * size])
+        for _ in range(recipe.finer):
+            points, triangles, uv = finer(points, triangles, uv)
+        if recipe.waves is not None:
+            points = waved(points, *recipe.waves)
         anchors, share = self._shares(points, self._after)
         offset = points - np.einsum("hkc,hk->hc", self._after[anchors], share)
         return Bound(triangles, uv, self._template.skin_vertices[anchors], share, offset, False), picture
@@ -213,6 +229,15 @@ def luminance_map(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     even = np.exp(np.clip((log - mean) / max(deviation, 0.05) * _CONTRAST, -0.9, 0.75))
     even *= loader.MEAN_LUMINANCE / ((even * weight).sum() / weight.sum())
     return np.asarray(np.clip(np.rint(np.dstack([even, alpha]) * 255), 0, 255), np.uint8)
+
+
+def levelled(picture: Picture) -> Picture:
+    """A picture (N, N, 2) with the mean luminance of what is left of it brought back to ``MEAN_LUMINANCE``."""
+    weight = picture[..., 1].astype(np.float64) * (picture[..., 1] > 50)
+    mean = float((picture[..., 0] * weight).sum() / max(weight.sum(), 1.0)) / 255
+    out = picture.copy()
+    out[..., 0] = np.clip(np.rint(picture[..., 0] * (loader.MEAN_LUMINANCE / max(mean, 1e-3))), 0, 255)
+    return out
 
 
 def used_area(triangles: Index, uv: Array, size: int) -> NDArray[np.uint8]:

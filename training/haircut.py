@@ -46,6 +46,9 @@ FOREHEAD = Opening(middle=-5.0, tall=112.0, wide=54.0)
 _FRINGE_ROWS, _FRINGE_COLUMNS = 12, 25
 _FRINGE_WIDE = 60.0
 
+_BULGE = 0.75
+"""How much of the way to the tangent planes a new point goes."""
+
 
 def fringe(points: Array, triangles: Index) -> tuple[Array, Index, Array]:
     """A sheet of hair over the forehead, from above the hairline to the brows, lower at the temples.
@@ -135,6 +138,66 @@ def hang_straight(points: Array, top: float, slope: float) -> Array:
     behind = np.clip(-points[:, 2] / 60, 0, 1)
     out = points.copy()
     out[:, 2] += slope * behind * np.clip(top - points[:, 1], 0, None)
+    return out
+
+
+def finer(points: Array, triangles: Index, uv: Array) -> tuple[Array, Index, Array]:
+    """Four triangles for each, bulging as the normals at its corners say, so that outlines are round.
+
+    New points lie between the middle of their edge and the mean of its projections onto the tangent planes at both ends
+    (Boubekeur and Alexa 2008, Phong tessellation). Vertices that only a seam of the picture parts stay together.
+
+    Args:
+        points: (H, 3) mm.
+        triangles: (T, 3).
+        uv: (H, 2).
+    """
+    _, welded = np.unique(np.rint(points * 100).astype(np.int64), axis=0, return_inverse=True)
+    welded = welded.ravel()
+    face = np.cross(
+        points[triangles[:, 1]] - points[triangles[:, 0]], points[triangles[:, 2]] - points[triangles[:, 0]]
+    )
+    normals = np.zeros((welded.max() + 1, 3))
+    for k in range(3):
+        np.add.at(normals, welded[triangles[:, k]], face)
+    normals = normals[welded] / np.maximum(np.linalg.norm(normals[welded], axis=1, keepdims=True), 1e-9)
+    sides = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
+    edges, index = np.unique(sides, axis=0, return_inverse=True)
+    index = index.reshape(3, -1).T + len(points)
+    middle = points[edges].mean(1)
+    bulge = np.zeros_like(middle)
+    for k in range(2):
+        end = edges[:, k]
+        bulge -= ((middle - points[end]) * normals[end]).sum(1, keepdims=True) * normals[end] / 2
+    a, b, c = triangles.T
+    ab, bc, ca = index.T
+    out = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    return (
+        np.concatenate([points, middle + _BULGE * bulge]),
+        out.astype(np.int64),
+        np.concatenate([uv, uv[edges].mean(1)]),
+    )
+
+
+def waved(points: Array, top: float, size: float, length: float) -> Array:
+    """Let hanging hair swing in and out.
+
+    Args:
+        points: (H, 3) mm on the mean head.
+        top: Height below which the waves begin to grow, mm.
+        size: Half the swing of a full wave, mm.
+        length: Of a wave, mm.
+    """
+    x, y, z = points.T
+    around = np.arctan2(x, z)
+    # Locks beside each other are out of step by less than a wave, locks further off by any amount.
+    phase = 2.2 * np.sin(3 * around + 0.6) + 1.3 * np.sin(7 * around + 1.9) + 0.6 * np.sin(13 * around)
+    turn = 2 * np.pi * y / length + phase
+    grown = size * np.clip((top - y) / 70, 0, 1)
+    out = points.copy()
+    outwards, along = grown * np.sin(turn), 0.6 * grown * np.cos(turn + 0.8)
+    out[:, 0] += outwards * np.sin(around) + along * np.cos(around)
+    out[:, 2] += outwards * np.cos(around) - along * np.sin(around)
     return out
 
 

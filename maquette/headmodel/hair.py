@@ -21,6 +21,10 @@ DEFAULT_FILE = Path(__file__).parent / "data" / "hair.npz"
 MEAN_LUMINANCE = 0.45
 """What the luminance maps are on average; the tint stands for that value."""
 
+SHADES = (0.61, 0.82, 1.0, 1.22, 1.64)
+"""Luminances relative to the mean at five places between the darkest and the lightest strands of a picture: 5, 25, 50,
+75 and 95 % of it are darker (its logarithm has a standard deviation of 0.3)."""
+
 
 @dataclass(frozen=True, eq=False)
 class HairStyle:
@@ -63,14 +67,20 @@ class HairStyle:
         """The picture in a colour: (N, M, 4) uint8 RGBA, straight alpha.
 
         Args:
-            colour: (3,) sRGB 0 to 255, of the hair on average.
+            colour: sRGB 0 to 255: (3,) of the hair on average, or (5, 3) of its strands from dark to light, which stand
+                for the ``SHADES`` of the picture.
         """
-        relative = self.picture[..., :1].astype(np.float32) / 255 / MEAN_LUMINANCE
+        level = np.arange(256) / 255 / MEAN_LUMINANCE
         tint = np.asarray(colour, np.float32)
-        # Lights on hair are whiter than the hair.
-        shine = np.clip(relative - 1.25, 0, None) * 28
-        rgb = np.clip(np.rint(tint * relative + shine), 0, 255)
-        return np.concatenate([rgb.astype(np.uint8), self.picture[..., 1:]], -1)
+        if tint.ndim == 1:
+            # Lights on hair are whiter than the hair.
+            table = tint * level[:, None] + np.clip(level - 1.25, 0, None)[:, None] * 28
+        else:
+            table = np.stack([np.interp(level, SHADES, tint[:, k]) for k in range(3)], 1)
+            # Below the darkest shade there is less light, not another colour.
+            table *= np.minimum(level / SHADES[0], 1)[:, None]
+        solid = np.clip(np.rint(table), 0, 255).astype(np.uint8)
+        return np.concatenate([solid[self.picture[..., 0]], self.picture[..., 1:]], -1)
 
     def place(self, vertices: Float32) -> Float32:
         """(H, 3) float32 mm on some vertices (V, 3) of the model, neutral or posed."""

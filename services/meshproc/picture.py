@@ -37,6 +37,9 @@ _WRAP = 0.15
 _GLOSS = {"skin": (0.05, 18.0), "eyes": (0.5, 180.0), "teeth": (0.2, 60.0), "gums": (0.1, 40.0), "tongue": (0.1, 30.0)}
 """Strength and sharpness of highlights."""
 
+_AMONG_HAIR = 0.88
+"""How much of the sky strands see between others."""
+
 _BAKED = 0.35
 """How much of the lamps falls on a colour map that has the photo's light in it."""
 
@@ -243,7 +246,7 @@ class Look:
             normals = _unit(np.asarray(hit.interpolate(strands.normals, strands.piece.triangles), np.float32))
             # Strands are lit from both sides.
             normals *= -np.sign(np.einsum("pc,pc->p", normals, rays[live]))[:, None]
-            light = _light(normals, self.camera, np.ones(len(live), np.float32))
+            light = _light(normals, self.camera, np.full(len(live), _AMONG_HAIR, np.float32))
             if baked:
                 light = 1 - _BAKED + _BAKED * light
             out[live, :3] += (through[live] * light)[:, None] * texel[:, :3]

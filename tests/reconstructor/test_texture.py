@@ -14,9 +14,11 @@ from maquette.geometry.surface import vertex_normals
 from maquette.rooms import ReconstructOptions
 from maquette.types import Bool, Float64, Photo, Textures
 from services.reconstructor.engines.open.atlas import Atlas, atlas_of
+from services.reconstructor.engines.open.hairline import look
 from services.reconstructor.engines.open.lighting import harmonics
 from services.reconstructor.engines.open.linear import decode, encode, luminance
 from services.reconstructor.engines.open.texture import build_textures
+from services.reconstructor.engines.open.tissue import inner_face
 
 SIZE = 512
 OPTIONS = ReconstructOptions(texture_size=SIZE, detail=False)
@@ -164,6 +166,40 @@ def test_hair_is_continued_over_the_back_of_the_head(studio: Any, atlas: Atlas) 
     assert np.all(np.median(decode(at_skin(atlas, textures.albedo)[back]), axis=0) < 0.3 * studio.skin)
     cheeks = within(atlas, "cheek_left", "cheek_right")
     assert np.all(np.median(decode(at_skin(atlas, textures.albedo)[cheeks]), axis=0) > 0.7 * studio.skin)
+
+
+def test_a_lock_before_the_face_is_not_painted_on_a_head_with_hair(studio: Any, atlas: Atlas) -> None:
+    def lock(points: Float64) -> Bool:
+        return (points[:, 0] > 30) & (points[:, 2] > 20) & (points[:, 1] > 0) & (points[:, 1] < 90)
+
+    def hairy(points: Float64, part: NDArray[np.str_]) -> Float64:
+        out = studio.plain(points, part)
+        dark = (lock(points) | (points[:, 1] > 84) | ((points[:, 2] < 25) & (points[:, 1] > 45))) & (part == "skin")
+        out[dark] = np.array([0.05, 0.03, 0.02])
+        return out
+
+    scene = studio.photo(studio.even, hairy)
+    fit, views, posed = studio.fit(scene), [scene.view], [scene.posed]
+    evidence = look(scene.view, scene.fitted.camera, scene.posed, studio.model)
+    assert not evidence.bald
+    plain = build_textures(studio.model, fit, views, posed, OPTIONS)
+    worn = build_textures(studio.model, fit, views, posed, OPTIONS, (evidence,))
+    points = points_of(atlas)
+    # Below, where beards grow, what is dark stays.
+    under = lock(points) & (points[:, 1] > 22) & (points[:, 1] < 50) & (atlas.pack(inner_face(atlas)) > 0.6)
+    tones = [np.median(luminance(decode(at_skin(atlas, t.albedo)[under]))) for t in (plain, worn)]
+    clear = float(studio.skin @ [0.2126, 0.7152, 0.0722])
+    assert tones[0] < 0.5 * clear
+    assert tones[1] > 0.8 * clear
+    nose = within(atlas, "nose")
+    kept = [at_skin(atlas, t.photo)[nose].astype(int) for t in (plain, worn)]
+    assert np.percentile(np.abs(kept[0] - kept[1]), 95) <= 2
+
+
+def test_albedo_is_about_as_bright_as_the_front_of_the_face_in_the_photo(atlas: Atlas, side_lit: Textures) -> None:
+    front = within(atlas, "nose", "cheek_left", "cheek_right")
+    photo, albedo = (np.median(luminance(decode(at_skin(atlas, m)[front]))) for m in (side_lit.photo, side_lit.albedo))
+    assert 0.8 < albedo / photo < 1.25
 
 
 def test_clothes_are_not_painted_on_the_bust(studio: Any, atlas: Atlas) -> None:

@@ -21,6 +21,9 @@ LIPS = (
 LIDS = ((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373))
 """Points of the upper lids with those of the lower lids below them."""
 
+MOUTH_GAPS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402))
+"""Points of the upper lip's inner rim with those of the lower lip's below them."""
+
 TOP = (10, 338, 297, 332, 284, 251, 109, 67, 103, 54, 21, 151, 337, 299, 333, 298, 301, 108, 69, 104, 68, 71)
 """The upper forehead, where the network guesses under the hair."""
 

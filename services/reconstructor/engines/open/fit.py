@@ -13,13 +13,19 @@ import numpy as np
 from maquette.geometry.transform import rotation_from_vector
 from maquette.headmodel import ARKIT_NAMES
 from maquette.types import Camera, Float64
-from services.reconstructor.engines.open.evidence import FITTED_EXPRESSIONS, LANDMARKS, LIDS, Evidence
+from services.reconstructor.engines.open.evidence import FITTED_EXPRESSIONS, LANDMARKS, LIDS, MOUTH_GAPS, Evidence
 from services.reconstructor.engines.open.gaze import SIDES, Eyes, find_gaze, look_weights
 
 ITERATIONS = 7
 SIGMA_MM = 8.0
 _LID_SIGMA_MM = 2.5
 """Noise of the gap between the lids, which is seen much better than where the eye is."""
+
+_LIP_SIGMA_MM = 3.5
+"""The same of the gap between the lips."""
+
+_SHUT_MM, _PARTED_MM = 1.5, 5.0
+"""Gaps between the lips from which they count as parted at all, and wholly."""
 
 _CAUCHY_MM = 12.0
 _ROBUST_FROM, _GAZE_FROM = 2, 3
@@ -40,6 +46,9 @@ _SPREADS = {
 """Spread of the blendshapes' weights by the beginning of their names; ``_SPREAD`` where none is given. What faces do
 often may go far, so that it is not put down to a mixture of what they seldom do."""
 
+_TOOTHY_SPREADS = {"jawOpen": 0.15, "mouthUpperUp": 0.8, "mouthLowerDown": 0.8}
+"""Spreads when the opening of the mouth shows teeth that are closed."""
+
 _ONE_SIDED_SD = 0.3
 """Spread of what a left blendshape has more than its right one: faces move both sides together more often than not."""
 
@@ -59,6 +68,7 @@ _PAIRS = [
     if name.endswith("Left") and name not in ("jawLeft", "mouthLeft")
 ]
 _LARGEST_ZOOM = 0.4
+_GAP_TRUST = np.repeat([_LID_SIGMA_MM**-2, _LIP_SIGMA_MM**-2], [len(LIDS), len(MOUTH_GAPS)])
 _BLINKS = [FITTED_EXPRESSIONS.index(ARKIT_NAMES.index(f"eyeBlink{s.title()}")) for s in SIDES]
 
 
@@ -92,6 +102,7 @@ class Sight:
         camera: The camera so far.
         expression: (E,) float64, the fitted blendshapes.
         gaze: (2, 2) float64 degrees.
+        toothy: How surely the lips are parted before closed teeth, 0 to 1, see ``teeth_shown``.
         misfit: (468, 2) float64 pixels, landmarks minus the model's.
     """
 
@@ -99,6 +110,7 @@ class Sight:
     camera: Camera
     expression: Float64 = field(default_factory=lambda: np.zeros(len(FITTED_EXPRESSIONS)))
     gaze: Float64 = field(default_factory=lambda: np.zeros((2, 2)))
+    toothy: float = 0.0
     misfit: Float64 = field(default_factory=lambda: np.zeros((LANDMARKS, 2)))
 
     @property
@@ -141,12 +153,11 @@ def solve(evidence: Evidence, eyes: Eyes, sights: Sequence[Sight], prior: Prior)
     low, high = np.full(size, -np.inf), np.full(size, np.inf)
     low[:k], high[:k] = -_IDENTITY_LIMIT, _IDENTITY_LIMIT
     low[codes[k:]], high[codes[k:]] = _EXPRESSION_LIMITS
-    rest = _expression_precision()
     precision = np.zeros((size, size))
     precision[:k, :k] = np.diag(prior.precision)
-    for v in range(len(sights)):
+    for v, sight in enumerate(sights):
         here = slice(k + v * block, k + v * block + e)
-        precision[here, here] = rest
+        precision[here, here] = _expression_precision(sight.toothy)
     hessian = np.zeros((size, size))
     for iteration in range(ITERATIONS):
         hessian[:] = 0
@@ -189,9 +200,13 @@ def expression_of(sight: Sight) -> Float64:
     return np.clip(weights, 0, 1)
 
 
-def _expression_precision() -> Float64:
+def _expression_precision(toothy: float) -> Float64:
     """(E, E) inverse covariance of the fitted blendshapes' weights."""
-    spread = [next((v for start, v in _SPREADS.items() if name.startswith(start)), _SPREAD) for name in _NAMES]
+    plain, toothed = (
+        np.array([next((v for start, v in table.items() if name.startswith(start)), _SPREAD) for name in _NAMES])
+        for table in (_SPREADS, _SPREADS | _TOOTHY_SPREADS)
+    )
+    spread = plain ** (1 - toothy) * toothed**toothy
     out = np.diag(1 / np.square(spread))
     for left, right in _PAIRS:
         out[[left, right], [left, right]] += 1 / _ONE_SIDED_SD**2
@@ -230,12 +245,15 @@ def _normal_equations(
     weight = evidence.weights / SIGMA_MM**2 * visible
     if iteration >= _ROBUST_FROM:
         weight /= 1 + (residual**2).sum(1) / _CAUCHY_MM**2
-    upper, lower = np.array(LIDS).T
+    upper, lower = np.array(LIDS + MOUTH_GAPS).T
     sides = jacobian.reshape(len(jacobian), 2, -1)
     gaps = (sides[:, :, upper] - sides[:, :, lower]).reshape(len(jacobian), -1)
-    # How far the eyes are open is the expression's doing, not the shape's.
+    # How far eyes and mouth are open is the expression's doing, not the shape's.
     gaps[: evidence.modes] = 0
-    trust = np.minimum(visible[upper], visible[lower]) / _LID_SIGMA_MM**2
+    trust = np.minimum(visible[upper], visible[lower]) * _GAP_TRUST
+    # Lips that touch say nothing of how far they would be apart.
+    apart = np.linalg.norm((sight.landmarks[upper] - sight.landmarks[lower])[len(LIDS) :, :2], axis=1)
+    trust[len(LIDS) :] *= np.clip((apart * head[2] / camera.focal - _SHUT_MM) / (_PARTED_MM - _SHUT_MM), 0, 1)
     jacobian = np.concatenate([jacobian, gaps], 1)
     left = np.concatenate([residual.T.ravel(), (residual[upper] - residual[lower]).T.ravel()])
     weighted = jacobian * np.concatenate([weight, weight, trust, trust])

@@ -1,5 +1,6 @@
 """What a photo shows of hair: where it is, its colour, or that there is none."""
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -8,6 +9,7 @@ from scipy import ndimage
 
 from maquette.geometry.raster import Scene
 from maquette.headmodel import HeadModel
+from maquette.headmodel.hair import SHADES
 from maquette.rooms import PhotoView
 from maquette.types import Bool, Camera, Float32, Float64, Int32, UInt8
 from services.reconstructor.engines.open.headshot import head_square, square_person, square_pixels
@@ -29,8 +31,22 @@ _LEAST_SEEN = 60
 
 _BLACKEST = 24.0
 
-_NOSE_TIP = 4
-"""MediaPipe landmark."""
+_KEPT_CONTRAST, _KEPT_TINT = 0.75, 0.7
+_LEAST_SHADES = np.array([0.35, 0.65, 0.97, 1.25, 1.7])
+_GLISTEN = np.array([0.0, 0.0, 3.0, 11.0, 30.0])
+_MOST_SHADES = np.array([0.6, 0.82, 1.03, 1.45, 2.1])
+
+_NOSE_TIP, _NOSE_ROOT = 4, 168
+"""MediaPipe landmarks."""
+
+_BROWS = 9
+_FRAME = 5
+"""Pixels; what is narrower before the face below the brows is rather a frame of glasses than hair."""
+
+_LEAST_HANGING = 300
+_STRAIGHT = (0.58, 0.76)
+"""Shares of the change across the strands in wavy and in straight hair."""
+
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
@@ -44,7 +60,9 @@ class Evidence:
         known: (N, N) bool, False outside the photo.
         bald: True when the scalp is seen and looks like skin.
         colour: (3,) float64 sRGB of the hair; a guess from the brows where none was seen.
+        shades: (5, 3) float64 sRGB of its strands from the darkest to the lightest, see ``SHADES``.
         seen: How many pixels of hair were seen.
+        waviness: How surely hanging hair is wavy and not straight, 0 to 1.
     """
 
     camera: Camera
@@ -52,7 +70,9 @@ class Evidence:
     known: Bool
     bald: bool
     colour: Float64
+    shades: Float64
     seen: int
+    waviness: float
 
 
 def look(view: PhotoView, camera: Camera, vertices: Float32, model: HeadModel) -> Evidence:
@@ -91,7 +111,7 @@ def look(view: PhotoView, camera: Camera, vertices: Float32, model: HeadModel) -
     source = unlike if unlike.sum() > 0.15 * max(seeds.sum(), 1) else seeds
     if bald or source.sum() < 30:
         tone = _brow_colour(raster.triangle, pixels, known, model)
-        return Evidence(square, np.zeros_like(off), known, bald, tone, 0)
+        return Evidence(square, np.zeros_like(off), known, bald, tone, _shades(tone), 0, 0.0)
     hair_tone = Tone.of(lab[source], (9.0, 4.0, 4.0))
     like_hair, like_skin = hair_tone.density(lab), skin.density(lab)
     if (beside & ~above).sum() >= 40:  # hanging hair lies in another light than the crown
@@ -105,6 +125,9 @@ def look(view: PhotoView, camera: Camera, vertices: Float32, model: HeadModel) -
     odds = like_hair / (like_hair + like_skin + 1e-6)
     middle = _middle_of_face(raster.triangle, model)
     hair = odds * person * ~middle
+    below = raster.covered & ~scalp & (np.arange(len(hair))[:, None] > _level(_BROWS, square, vertices, model))
+    thick = cv2.morphologyEx((hair > 0.5).astype(np.uint8), cv2.MORPH_OPEN, np.ones((_FRAME, _FRAME), np.uint8)) > 0
+    hair = np.where(below & ~thick, 0, hair)
     solid = ndimage.binary_opening(hair > 0.5, iterations=1) | ((hair > 0.5) & seeds)
     # Hair that hangs down behind an ear or a light is one with that above.
     labels, _ = ndimage.label(cv2.dilate(solid.astype(np.uint8), np.ones((9, 3), np.uint8)))
@@ -113,7 +136,9 @@ def look(view: PhotoView, camera: Camera, vertices: Float32, model: HeadModel) -
     sure = cv2.erode((hair > 0.6).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     sure = sure if sure.sum() >= 30 else hair > 0.5
     colour = _hair_colour(pixels[sure]) if sure.any() else _brow_colour(raster.triangle, pixels, known, model)
-    return Evidence(square, hair, known, False, colour, int(sure.sum()))
+    shades = _shades(colour, pixels[sure] if sure.any() else None)
+    hanging = (hair > 0.5) & known & (np.arange(len(hair))[:, None] > _level(_NOSE_ROOT, square, vertices, model))
+    return Evidence(square, hair, known, False, colour, shades, int(sure.sum()), _waviness(pixels, hanging))
 
 
 @dataclass(frozen=True)
@@ -173,11 +198,32 @@ def _above(scalp: Bool, person: Bool) -> Bool:
 
 def _beside(covered: Bool, person: Bool, square: Camera, vertices: Float32, model: HeadModel) -> Bool:
     """(N, N) the person beside the head, above the tip of the nose: what can be there but hair?"""
-    level = float(square.project(model.landmarks(vertices)[_NOSE_TIP].astype(np.float64)[None])[0, 1])
+    level = _level(_NOSE_TIP, square, vertices, model)
     rows = np.arange(len(covered))[:, None]
     # The outlines of ears and mask are not exact.
     near = cv2.dilate(covered.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return np.asarray(person & ~near & (rows < level), bool)
+
+
+def _level(landmark: int, square: Camera, vertices: Float32, model: HeadModel) -> float:
+    """Row of the square in which a landmark lies."""
+    return float(square.project(model.landmarks(vertices)[landmark].astype(np.float64)[None])[0, 1])
+
+
+def _waviness(pixels: UInt8, hanging: Bool) -> float:
+    """Whether hanging hair is wavy: straight strands change from left to right only, waves downwards as well.
+
+    Args:
+        pixels: (N, N, 3) the square.
+        hanging: (N, N) hair below the root of the nose.
+    """
+    inner = cv2.erode(hanging.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    if inner.sum() < _LEAST_HANGING:
+        return 0.0
+    light = np.log(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) + np.float32(4))
+    across, down = (float((cv2.Sobel(light, cv2.CV_32F, *way)[inner] ** 2).sum()) for way in ((1, 0), (0, 1)))
+    straight = across / max(across + down, 1e-9)
+    return float(np.clip((_STRAIGHT[1] - straight) / (_STRAIGHT[1] - _STRAIGHT[0]), 0, 1))
 
 
 def _rise(scalp: Bool, above: Bool, square: Camera, vertices: Float32) -> float:
@@ -243,8 +289,33 @@ def _hair_colour(pixels: UInt8) -> Float64:
     """(3,) sRGB of hair: the middle of its pixels (P, 3), without the sky's blue on black hair's highlights."""
     value = pixels.astype(np.float64)
     light = value @ _LUMINANCE
-    low, high = np.percentile(light, [15, 65])
+    low, high = np.percentile(light, [20, 65])
     return plausible(value[(light >= low) & (light <= high)].mean(0))
+
+
+def _shades(colour: Float64, pixels: UInt8 | None = None) -> Float64:
+    """(5, 3) sRGB of strands: as light and as tinted beside the hair's colour as its pixels (P, 3) are.
+
+    The photo's light and shadow are in the pixels' spread too, so that some of it is taken away; black hair always
+    glistens a little.
+    """
+    middle = max(float(colour @ _LUMINANCE), 1.0)
+    ratio, tint = np.ones(len(SHADES)), np.zeros((len(SHADES), 3))
+    if pixels is not None and len(pixels) >= _LEAST_SEEN:
+        value = pixels.astype(np.float64)
+        value = value[np.argsort(value @ _LUMINANCE, kind="stable")]
+        at = np.linspace(0, len(value), len(SHADES) + 1).astype(int)
+        bands = np.stack([value[a:b].mean(0) for a, b in itertools.pairwise(at)])
+        light = np.maximum(bands @ _LUMINANCE, 1.0)
+        ratio = (light / light[len(light) // 2]) ** _KEPT_CONTRAST
+        if middle > _BLACKEST + 12:  # noise decides the hue of black
+            tint = bands / light[:, None]
+            tint = _KEPT_TINT * (tint - tint[len(tint) // 2])
+    ratio = np.clip(ratio, _LEAST_SHADES, _MOST_SHADES)
+    # The floor is that of black hair's middle.
+    low = np.maximum(middle * ratio, _BLACKEST * _LEAST_SHADES)
+    glisten = _GLISTEN * np.clip(1 - middle / 60, 0, 1)
+    return np.asarray(np.clip(low[:, None] * np.clip(colour / middle + tint, 0, 2) + glisten[:, None], 0, 245))
 
 
 def plausible(colour: Float64) -> Float64:

@@ -29,6 +29,7 @@ _ENAMEL = np.array([1.0, 0.93, 0.80])
 _GUM = np.array([0.62, 0.25, 0.23])
 _TONGUE = np.array([0.60, 0.26, 0.23])
 _GLINT = np.array([0.85, 0.86, 0.88], np.float32)
+_TEETH_GLOW = 1.45
 _CAVITY = np.array([0.40, 0.12, 0.10])
 
 
@@ -202,7 +203,9 @@ def _vertex_colours(model: HeadModel, tints: Tints, skin: Float32, rim: Float32)
     lips = model.mean[model.region("lip_upper") | model.region("lip_lower"), 2]
     depth = lips.mean() - z
     inside = np.exp(-np.clip(depth - 4, 0, None) / 16)[:, None]
-    for name, tint in (("teeth", tints.enamel), ("gums", _GUM * exposure), ("tongue", _TONGUE * exposure)):
+    # Light goes through teeth, so that the lips' shadow on them is faint; the tip of the row gets the most.
+    enamel = np.clip(_TEETH_GLOW * tints.enamel, 0, 0.88)
+    for name, tint in (("teeth", enamel), ("gums", _GUM * exposure), ("tongue", _TONGUE * exposure)):
         part = model.part(name)
         out[part] = (tint * (0.10 + 0.90 * inside))[part]
     part = model.part("mouth")

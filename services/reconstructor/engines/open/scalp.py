@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from maquette.types import Float32
+from maquette.types import Float32, Float64
 from services.reconstructor.engines.open.atlas import Atlas, blur, smoothstep, weighted_blur
 from services.reconstructor.engines.open.filling import close_holes
-from services.reconstructor.engines.open.linear import luminance
+from services.reconstructor.engines.open.hairline import Evidence
+from services.reconstructor.engines.open.linear import decode, luminance
 from services.reconstructor.engines.open.merging import Seen
 from services.reconstructor.engines.open.surface import grain
 from services.reconstructor.engines.open.tissue import BROWS, EARS, Tissue, inner_face
@@ -16,6 +18,12 @@ from services.reconstructor.engines.open.tissue import BROWS, EARS, Tissue, inne
 _HAIRY = 0.3
 _COVER = 0.9
 _STRANDS = 0.55
+_STRAND = 5
+"""Pixels of the evidence; narrower hair is a strand, and hair is taken to lie this much further."""
+
+_ALIKE = 0.7
+"""How far painted hair takes the colour of what is worn over it."""
+
 _SOFT_MM = 3.0
 _RATHER_HAIR = 0.8
 _REACH_MM = 9.0
@@ -35,7 +43,26 @@ class Scalp:
     opacity: Float32
 
 
-def paint_scalp(atlas: Atlas, seen: Seen, tissues: Sequence[Tissue]) -> Scalp | None:
+def fallen_hair(atlas: Atlas, evidence: Evidence, posed: Float32) -> Float32:
+    """(H, N) float32, 0 to 1: where a photo shows hair in front of the skin or on it.
+
+    Args:
+        atlas: Of the head model.
+        evidence: What the photo shows of hair.
+        posed: (V, 3) float32 mm, the head as in the photo.
+    """
+    at = evidence.camera.project(posed.astype(np.float64)).astype(np.float32) - np.float32(0.5)
+    # Single strands look well where they are painted, and frames of glasses are no hair.
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_STRAND, _STRAND))
+    locks = cv2.morphologyEx(evidence.hair, cv2.MORPH_OPEN, kernel)
+    # Hair mixes with skin at its borders, and the head is a little off where the fit is.
+    wide = cv2.GaussianBlur(cv2.dilate(locks, kernel), (0, 0), 0.7)
+    x, y = np.ascontiguousarray(at.T[..., None])
+    found = cv2.remap(wide, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return atlas.image(np.asarray(found[:, 0], np.float32))
+
+
+def paint_scalp(atlas: Atlas, seen: Seen, tissues: Sequence[Tissue], colour: Float64 | None = None) -> Scalp | None:
     """Hair as short as stubble, in the photo's colour and within the photo's hairline; None on a bald head.
 
     Where the photos show hair well its strands show; elsewhere it is grain, because a strand that a grazing look-up
@@ -45,6 +72,7 @@ def paint_scalp(atlas: Atlas, seen: Seen, tissues: Sequence[Tissue]) -> Scalp | 
         atlas: Of the head model.
         seen: What the photos show.
         tissues: Of each photo.
+        colour: (3,) sRGB of the hair that is worn over it; None to take the colour seen.
     """
     fractions = [t.hairy for t in tissues if t.hairy is not None]
     if fractions and max(fractions) < _HAIRY:
@@ -62,11 +90,14 @@ def paint_scalp(atlas: Atlas, seen: Seen, tissues: Sequence[Tissue]) -> Scalp | 
     strands = smoothstep(sure * 2 - 0.3)
     spots = np.clip(1 + 0.16 * grain(sure.shape, 0.35 * mm, 11) + 0.07 * grain(sure.shape, 1.6 * mm, 12), 0.4, 1.8)
     fine = np.clip(seen.albedo / np.maximum(smooth, np.float32(1e-3)), 0.4, 2.2)
-    colour = close_holes(atlas, seen.albedo, sure, np.ascontiguousarray(tone))
-    colour *= spots[..., None] + (fine - spots[..., None]) * (_STRANDS * strands)[..., None]
+    base = close_holes(atlas, seen.albedo, sure, np.ascontiguousarray(tone))
+    if colour is not None:
+        # Under the worn hair's edge the painted one must not stand out.
+        base += _ALIKE * (decode(np.rint(colour).astype(np.uint8)) - base)
+    base *= spots[..., None] + (fine - spots[..., None]) * (_STRANDS * strands)[..., None]
     ragged = opacity + 1.1 * grain(sure.shape, 0.4 * mm, 13) * opacity * (1 - opacity) * (1 - close)
     cover = _COVER + (1 - _COVER) * strands
-    return Scalp(colour, np.asarray(np.clip(ragged, 0, 1) * cover, np.float32))
+    return Scalp(base, np.asarray(np.clip(ragged, 0, 1) * cover, np.float32))
 
 
 def _opacity(atlas: Atlas, share: Float32, known: Float32) -> Float32:
