@@ -8,8 +8,10 @@ import numpy as np
 from maquette.types import Float32, Float64, Quality, UInt8, Verdict
 from services.detector.cover import PARTS, cover_of, skin_mask
 from services.detector.landmarks import Landmarks, frame
+from services.detector.obstacle import PARTS as SIDES
+from services.detector.obstacle import obstacles, wider
 from services.detector.pose import Pose
-from services.detector.region import Pyramid
+from services.detector.region import Pyramid, Region
 from services.detector.topology import MESH_LANDMARKS
 
 SIDE = 192
@@ -31,6 +33,9 @@ LIMITS: dict[str, tuple[str, float, float, float]] = {
 }
 """Per reason the measure, and the values from which it makes a face fair, poor and unusable."""
 
+PARTLY = "cover_side"
+"""Measure that makes a face fair from 1 on, with the reason ``covered``: one brow or one side of the jaw is."""
+
 
 def judge(photo: Pyramid, found: Landmarks, pose: Pose, size: float) -> Quality:
     """Judge a face.
@@ -45,18 +50,24 @@ def judge(photo: Pyramid, found: Landmarks, pose: Pose, size: float) -> Quality:
         Verdict, reasons from the severest on, and measures: ``mm_per_px`` (of a mean face), ``turn_degrees`` (angle
         between face and camera), ``blur`` (0 sharp to 1), ``clipped`` (part of the skin that is white),
         ``darkness`` (1 when the light parts of the skin are black), ``mouth_gap_mm``, ``cover`` (and per part; above 1
-        where covered; 0 in a blurred face) and ``outside`` (part of the landmarks beyond the photo).
+        where covered; 0 in a blurred face), ``cover_side`` (the same of the brows and the sides of the jaw) and
+        ``outside`` (part of the landmarks beyond the photo).
     """
     around = frame(found.refined)
     crop = around.sample(photo, SIDE)
-    to_photo = around.to_photo(SIDE)
-    points = (found.refined[:, :2] - to_photo[:, 2]) @ np.linalg.inv(to_photo[:, :2]).T
+    points = _inside(around, found)
     skin = crop[skin_mask(points, SIDE) > 0]
     lab = cv2.cvtColor(np.asarray(crop, np.float32) / 255, cv2.COLOR_RGB2LAB)
     blur = _blur(photo, found)
     # Eyes and lips that are blurred look like skin.
     seen = blur < LIMITS["blurred"][2]
     cover = cover_of(np.asarray(lab, np.float32), points) if seen else dict.fromkeys(PARTS, 0.0)
+    wide = wider(around)
+    sides = (
+        obstacles(wide.sample(photo, SIDE), _inside(wide, found), pose.yaw, pose.pitch)
+        if seen
+        else dict.fromkeys(SIDES, 0.0)
+    )
     xy = found.refined[:MESH_LANDMARKS, :2]
     beyond = (xy < -1) | (xy > [photo.width + 1, photo.height + 1])
     height = float(np.ptp(pose.canonical[:MESH_LANDMARKS, 1]))
@@ -70,11 +81,19 @@ def judge(photo: Pyramid, found: Landmarks, pose: Pose, size: float) -> Quality:
         "mouth_gap_mm": float(np.linalg.norm(pose.canonical[UPPER_LIP] - pose.canonical[LOWER_LIP])),
         "outside": float(beyond.any(1).mean()),
         "cover": max(cover.values()),
-        **{f"cover_{part}": value for part, value in cover.items()},
+        PARTLY: max(sides.values()),
+        **{f"cover_{part}": value for part, value in (cover | sides).items()},
     }
     graded = {reason: sum(measures[m] >= limit for limit in limits) for reason, (m, *limits) in LIMITS.items()}
+    graded["covered"] = max(graded["covered"], int(measures[PARTLY] >= 1))
     reasons = sorted((r for r, g in graded.items() if g), key=lambda r: -graded[r])
     return Quality(_SEVERITY[max(graded.values())], tuple(reasons), measures)
+
+
+def _inside(region: Region, found: Landmarks) -> Float64:
+    """(478, 2) landmarks in the pixels of a region's picture."""
+    to_photo = region.to_photo(SIDE)
+    return np.asarray((found.refined[:, :2] - to_photo[:, 2]) @ np.linalg.inv(to_photo[:, :2]).T, np.float64)
 
 
 def _blur(photo: Pyramid, found: Landmarks) -> float:

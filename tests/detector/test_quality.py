@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ from maquette.settings import Settings
 from maquette.types import Face, Photo, Quality, Verdict
 from services.detector.cover import LEFT_LIDS, LIPS, RIGHT_LIDS
 from services.detector.detector import Detector
+from services.detector.obstacle import PARTS
 from services.detector.photo import load_photo
 from services.detector.quality import LIMITS
 
@@ -174,8 +176,8 @@ def test_light_from_one_side_covers_nothing(quality: Judge, astronaut: Photo, fa
 
 def test_photographs_without_a_fault_have_none(detector: Detector, shared: Path, settings: Settings) -> None:
     faults = {
+        "AFLW2000_image00480.jpg": (),
         "AFLW2000_image02202.jpg": (),
-        "AFLW2000_image04085.jpg": (),
         "examples_IMG_0392_inputs.jpg": (),
         "examples_image02673.png": ("mouth_open",),
         "exp_0.jpg": (),
@@ -185,6 +187,46 @@ def test_photographs_without_a_fault_have_none(detector: Detector, shared: Path,
     for name, expected in faults.items():
         found = detector.detect(load_photo(shared / "photos" / name, settings=settings))
         assert found[0].quality.reasons == expected, name
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("AFLW2000_image04085.jpg", "right_jaw"), ("AFLW2000_image00302.jpg", "left_brow")]
+)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_hand_at_the_jaw_and_a_lock_over_the_brow_cover_that_side(
+    detector: Detector, shared: Path, settings: Settings, name: str, part: str, mirrored: bool
+) -> None:
+    photo = load_photo(shared / "photos" / name, settings=settings)
+    if mirrored:
+        photo = replace(photo, pixels=np.ascontiguousarray(photo.pixels[:, ::-1]))
+        side, rest = part.split("_")
+        part = f"{'left' if side == 'right' else 'right'}_{rest}"
+    found = detector.detect(photo)[0].quality
+    assert found.reasons == ("covered",)
+    assert found.verdict is Verdict.FAIR
+    assert [p for p in PARTS if found.measures[f"cover_{p}"] >= 1] == [part]
+
+
+def lock_over(brow: tuple[int, ...], points: np.ndarray) -> np.ndarray:
+    """Outline of hair that falls from the middle of the forehead over a brow and the lid's fold to the temple."""
+    own, centre = points[list(brow)], points[list(brow)].mean(0)
+    grown = centre + 1.5 * (own - centre)
+    over = [*grown, points[10], points[127 if 70 in brow else 356]]
+    lids = points[[33, 133, 159] if 70 in brow else [263, 362, 386]]
+    return cv2.convexHull(np.round(np.concatenate([over, lids])).astype(np.int32))
+
+
+@pytest.mark.parametrize("brow", [(70, 63, 105, 66, 107, 46, 53, 52, 65, 55), (300, 293, 334, 296, 336, 276, 283, 282)])
+def test_a_dark_lock_over_one_brow_covers_it(
+    quality: Judge, astronaut: Photo, face: Face, brow: tuple[int, ...]
+) -> None:
+    pixels = astronaut.pixels.copy()
+    cv2.fillPoly(pixels, [lock_over(brow, face.landmarks[:, :2].astype(float))], (38, 28, 24))
+    found = quality(pixels)
+    part = "right_brow" if 70 in brow else "left_brow"
+    assert found.measures[f"cover_{part}"] >= 1
+    assert "covered" in found.reasons
+    assert quality(astronaut.pixels).measures["cover_side"] < 0.75
 
 
 @pytest.mark.parametrize("name", ["james_y40.jpg", "lps_y40.jpg"])

@@ -18,7 +18,7 @@ from maquette.types import Float32, Head, Photo, Quality, Verdict
 from services.detector.detector import Detector
 from services.detector.photo import load_photo
 from services.reconstructor.engines.open.engine import OpenEngine
-from services.reconstructor.engines.open.people import PeopleCheck
+from services.reconstructor.engines.open.people import MIXED, PeopleCheck, Person
 
 OPTIONS = ReconstructOptions()
 View = Callable[[Photo], PhotoView]
@@ -203,19 +203,109 @@ def test_another_person_among_the_photos_is_named(
     assert caught.value.detail["photo"] == "james_y00.jpg"
 
 
+def check_of(*between: float) -> PeopleCheck:
+    return PeopleCheck(np.eye(len(between)), np.array(between))
+
+
+def unknown(photos: int) -> np.ndarray:
+    return np.full((photos, 4), np.nan)
+
+
 def test_odds_single_out_the_one_that_differs() -> None:
-    between = np.array([9.0, 4.0])
-    check = PeopleCheck(np.zeros((468, 3)), np.zeros(1404), np.zeros((2, 1404)), between)
-    same = check.odds(np.array([[3.0, -2.0], [3.5, -1.5], [2.8, -2.4]]))
-    mixed = check.odds(np.array([[3.0, -2.0], [3.5, -1.5], [-5.0, 3.0]]))
+    check = check_of(9.0, 4.0)
+    same = check.odds(np.array([[3.0, -2.0], [3.5, -1.5], [2.8, -2.4]]), unknown(3))
+    mixed = check.odds(np.array([[3.0, -2.0], [3.5, -1.5], [-5.0, 3.0]]), unknown(3))
     assert (same < 0).all()
     assert mixed.argmax() == 2 and mixed[2] > 5
 
 
 def test_a_common_offset_does_not_change_the_odds() -> None:
-    check = PeopleCheck(np.zeros((468, 3)), np.zeros(1404), np.zeros((2, 1404)), np.array([9.0, 4.0]))
-    people = np.array([[3.0, -2.0], [0.0, 1.0]])
-    assert check.odds(people) == pytest.approx(check.odds(people + [40.0, -7.0]))
+    check = check_of(9.0, 4.0)
+    people, tones = np.array([[3.0, -2.0], [0.0, 1.0]]), np.array([[-1.0, -0.5, -2.0, 0.4], [-0.2, -0.9, 0.5, np.nan]])
+    moved = check.odds(people + [40.0, -7.0], tones + 0.3)
+    assert check.odds(people, tones) == pytest.approx(moved)
+
+
+def test_other_tones_raise_the_odds_but_never_decide_alone() -> None:
+    check, people = check_of(9.0, 4.0), np.zeros((2, 2))
+    alike = check.odds(people, np.zeros((2, 4)))
+    apart = check.odds(people, np.array([[0.0, 0, 0, 0], [9.0, 9, 9, 9]]))
+    assert (alike < check.odds(people, unknown(2))).all()
+    assert (apart > alike + 2).all()
+    assert (apart < MIXED).all()
+
+
+def person(name: str, *codes: float, photo: str | None = None) -> Person:
+    return Person(photo or name, name, np.array(codes), np.full(4, np.nan))
+
+
+def test_a_doubtful_photo_is_named_in_a_caution() -> None:
+    check = check_of(9.0, 4.0)
+    sure = [person("a.jpg", 0.0, 0.0), person("b.jpg", 0.4, -0.3)]
+    assert check.require_one_person(sure) is None
+    caution = check.require_one_person([*sure, person("c.jpg", 4.3, 0.5)])
+    assert caution is not None and caution.code == "people_maybe_mixed"
+    assert caution.message.startswith("c.jpg: ") and "a.jpg, b.jpg" in caution.message
+    with pytest.raises(PeopleMixed, match=r"^c\.jpg: "):
+        check.require_one_person([*sure, person("c.jpg", 9.0, 0.5)])
+
+
+def test_of_two_photos_the_second_is_the_odd_one() -> None:
+    with pytest.raises(PeopleMixed, match=r"^b\.jpg: "):
+        check_of(9.0, 4.0).require_one_person([person("a.jpg", 0.0, 0.0), person("b.jpg", 9.0, 5.0)])
+
+
+def test_the_same_photo_again_does_not_vouch_for_itself() -> None:
+    check = check_of(9.0, 4.0)
+    first, other = person("a.jpg", 0.0, 0.0), person("b.jpg", 9.0, 5.0)
+    again = [person(f"copy {k}.jpg", 0.0, 0.0, photo="a.jpg") for k in range(3)]
+    with pytest.raises(PeopleMixed, match=r"^b\.jpg: .* that of a\.jpg$"):
+        check.require_one_person([first, *again, other])
+    assert check.require_one_person([first, *again]) is None
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("exp_5.jpg", "exp_2.jpg"),
+        ("AFLW2000_image02202.jpg", "exp_5.jpg"),
+        ("exp_0.jpg", "examples_IMG_0392_inputs.jpg"),
+    ],
+)
+def test_two_people_never_pass_in_silence(
+    engine: OpenEngine, view: View, shared: Path, settings: Settings, names: tuple[str, ...]
+) -> None:
+    views = [view(load_photo(shared / "photos" / n, settings=settings)) for n in names]
+    try:
+        said = {c.code: c.message for c in engine.coarse(views, OPTIONS).fit.warnings}
+    except PeopleMixed as error:
+        assert error.detail["photo"] == names[1]
+    else:
+        assert said["people_maybe_mixed"].startswith(f"{names[1]}: ")
+
+
+def test_pictures_of_one_random_head_are_not_refused(engine: OpenEngine, view: View) -> None:
+    for seed in (51, 52, 53):
+        _, pictures = portraits(engine, seed, 3)
+        warnings = engine.coarse([view(p.photo) for p in pictures], OPTIONS).fit.warnings
+        assert "people_maybe_mixed" not in {c.code for c in warnings}
+
+
+def test_the_mouth_is_said_to_be_open_alone_and_in_a_set_alike(
+    engine: OpenEngine, view: View, shared: Path, settings: Settings
+) -> None:
+    smile, still = (view(load_photo(shared / "photos" / n, settings=settings)) for n in ("exp_5.jpg", "exp_2.jpg"))
+    for views in ([smile], [smile, still], [still, smile]):
+        assert "mouth_open" not in {c.code for c in engine.coarse(views, OPTIONS).fit.warnings}
+    wide = view(load_photo(shared / "photos" / "examples_image02673.png", settings=settings))
+    assert "mouth_open" in codes(engine, wide)
+
+
+def test_what_covers_a_face_is_named(engine: OpenEngine, one: PhotoView) -> None:
+    quality = Quality(Verdict.FAIR, ("covered",), {"cover_left_brow": 1.2, "cover_right_jaw": 1.1, "cover_mouth": 0.4})
+    seen = replace(one, face=replace(one.face, quality=quality))
+    (caution,) = (c for c in engine.coarse([seen], OPTIONS).fit.warnings if c.code == "covered")
+    assert "left brow and right jaw;" in caution.message
 
 
 def test_a_damaged_people_file_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from maquette.errors import FaceUnusable
 from maquette.geometry.transform import fit_similarity, rotation_x, rotation_y
 from maquette.headmodel import ARKIT_NAMES, HeadModel, load_head_model
 from maquette.types import Camera, Float32, Float64, Photo
@@ -12,7 +13,6 @@ from services.reconstructor.engines.open.camera import DISTANCE_MM, facing, firs
 from services.reconstructor.engines.open.evidence import FITTED_EXPRESSIONS, LANDMARKS, Evidence, gather
 from services.reconstructor.engines.open.fit import Prior, Sight, expression_of, held, solve
 from services.reconstructor.engines.open.gaze import SEEN_LOW, Eyes, find_eyes, find_gaze, look_weights, turn_eyes
-from services.reconstructor.engines.open.uncertainty import shape_space, vertex_uncertainty
 
 TO_CAMERA = np.diag([1.0, -1.0, -1.0])
 
@@ -86,6 +86,12 @@ def test_the_first_camera_is_near_the_truth(model: HeadModel, evidence: Evidence
     camera = first_camera(seen.landmarks[:LANDMARKS], evidence.points, seen.photo)
     assert turned_apart(camera.rotation, seen.camera.rotation) < 4
     assert camera.project(evidence.points) == pytest.approx(seen.landmarks[:LANDMARKS, :2], abs=12)
+
+
+def test_landmarks_all_in_one_place_are_no_face(evidence: Evidence) -> None:
+    photo = Photo(np.zeros((600, 800, 3), np.uint8), None, "odd.png", "")
+    with pytest.raises(FaceUnusable, match=r"odd\.png"):
+        first_camera(np.full((LANDMARKS, 3), 7.0), evidence.points, photo)
 
 
 def test_a_face_beside_the_optical_axis_is_not_taken_for_a_turned_one(
@@ -263,18 +269,28 @@ def test_several_photos_share_one_identity_and_keep_their_expressions(
     assert error(both.identity) < error(one)
 
 
-def test_what_was_seen_is_more_certain_than_what_was_not(model: HeadModel, evidence: Evidence, eyes: Eyes) -> None:
-    seen = see(model)
-    sight = Sight(seen.landmarks, first_camera(seen.landmarks[:LANDMARKS], evidence.points, seen.photo))
-    prior = Prior(np.zeros(evidence.modes), np.ones(evidence.modes))
-    solution = solve(evidence, eyes, [sight], prior)
-    space = shape_space(model)
-    sigma, determined = vertex_uncertainty(space, prior.precision, solution.information)
-    nothing, undetermined = vertex_uncertainty(space, prior.precision, np.zeros_like(solution.information))
-    face, scalp = model.region("face"), model.region("scalp")
-    assert sigma.shape == determined.shape == (len(model.mean),)
-    assert determined[face].mean() > determined[scalp].mean() + 0.05
-    assert (sigma < nothing + 1e-4).all()
-    assert undetermined == pytest.approx(0, abs=1e-3)
-    assert nothing**2 == pytest.approx(space.variance, rel=1e-3)
-    assert determined.min() >= 0 and determined.max() <= 1
+def test_parted_lips_before_closed_teeth_do_not_drop_the_jaw(model: HeadModel, evidence: Evidence, eyes: Eyes) -> None:
+    smile = {f"{name}{side}": v for name, v in (("mouthSmile", 0.7), ("mouthLowerDown", 0.6), ("mouthUpperUp", 0.4))
+             for side in ("Left", "Right")}  # fmt: skip
+    seen = see(model, expression=smile)
+    jaws = []
+    for toothy in (0.0, 1.0):
+        sight = Sight(
+            seen.landmarks, first_camera(seen.landmarks[:LANDMARKS], evidence.points, seen.photo), toothy=toothy
+        )
+        fitted = solve(evidence, eyes, [sight], held(np.zeros(evidence.modes))).sights[0]
+        jaws.append(expression_of(fitted)[ARKIT_NAMES.index("jawOpen")])
+    assert jaws[1] < 0.06
+    assert jaws[1] <= jaws[0]
+
+
+@pytest.mark.parametrize("opening", [0.15, 0.4, 0.8])
+def test_the_mouth_opens_as_far_as_it_is_seen_to(
+    opening: float, model: HeadModel, evidence: Evidence, eyes: Eyes
+) -> None:
+    seen = see(model, expression={"jawOpen": opening})
+    _, sight = fit_one(evidence, eyes, seen)
+    fitted = model.landmarks(model.vertices(None, np.asarray(expression_of(sight), np.float32)))
+    true = model.landmarks(seen.vertices)
+    gaps = [float(np.linalg.norm(p[13] - p[14])) for p in (fitted, true)]
+    assert gaps[0] == pytest.approx(gaps[1], rel=0.05, abs=0.7)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from maquette.errors import FaceUnusable
 from maquette.geometry.transform import fit_similarity
 from maquette.types import Camera, Float64, Photo
 
@@ -31,9 +32,14 @@ def first_camera(landmarks: Float64, points: Float64, photo: Photo) -> Camera:
 
     Returns:
         A camera; with the focal length of EXIF where there is a usable one.
+
+    Raises:
+        FaceUnusable: The landmarks are all in one place.
     """
     centre = np.array([photo.width / 2, photo.height / 2])
     scale, turn, _ = fit_similarity(points, landmarks * _FLIP)
+    if np.ptp(landmarks[:, :2], axis=0).max() < 1:
+        raise FaceUnusable(f"{photo.name}: expected a face, found landmarks all in one place", photo=photo.name)
     focal = photo.focal_px
     if focal is None or focal / scale < NEAREST_MM:
         focal = max(scale * DISTANCE_MM, _WIDEST * max(photo.width, photo.height))

@@ -2,12 +2,13 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from maquette.headmodel import ARKIT_NAMES
 from maquette.rooms import PhotoView
-from maquette.types import Caution, Float32, Float64, Verdict
+from maquette.types import Caution, Quality, Verdict
 from services.reconstructor.engines.open.fit import Sight, expression_of
+from services.reconstructor.engines.open.patch import FacePatch
+from services.reconstructor.engines.open.uncertainty import COVERED
 
 _QUALITY = {
     "too_small": "the face is small; fine features are guessed",
@@ -22,7 +23,6 @@ _QUALITY = {
 
 _SMALL_PX = 160.0
 _TURNED_DEG = 30.0
-_OPEN_JAW = 0.35
 _SHUT_EYE = 0.6
 _NEAR_MM = 500.0
 _LOOSE_MM = 4.0
@@ -30,8 +30,6 @@ _SIDE_LIGHT = 3.0
 _GLASSES = 0.45
 _BEARD, _BEARD_TO_CHEEK = 0.19, 1.5
 
-_PATCH = 160
-_RIGHT_CORNER, _LEFT_CORNER = 33, 263
 _RIGHT_CHEEK = (50, 101, 118, 205, 36, 123)
 _LEFT_CHEEK = (280, 330, 347, 425, 266, 352)
 _CHEEKS = (50, 101, 205, 36, 280, 330, 425, 266, 117, 346)
@@ -53,13 +51,13 @@ def cautions(view: PhotoView, sight: Sight) -> tuple[Caution, ...]:
     said: dict[str, str] = {}
     if face.quality.verdict is not Verdict.GOOD:
         said = {r: _QUALITY.get(r, r.replace("_", " ")) for r in face.quality.reasons}
+    if "covered" in said:
+        said["covered"] = _covered(face.quality)
     if face.size < _SMALL_PX:
         said.setdefault("too_small", f"the face is only {face.size:.0f} pixels large; fine features are guessed")
     if abs(face.yaw) > _TURNED_DEG:
         said.setdefault("turned_away", f"the face is turned by {abs(face.yaw):.0f}°; its far side is guessed")
     weights = dict(zip(ARKIT_NAMES, expression_of(sight), strict=True))
-    if weights["jawOpen"] > _OPEN_JAW:
-        said.setdefault("mouth_open", "the mouth is open; lips and inner mouth are less reliable")
     if min(weights["eyeBlinkLeft"], weights["eyeBlinkRight"]) > _SHUT_EYE:
         said["eyes_shut"] = "the eyes are shut; their direction is unknown"
     distance = float(sight.camera.translation[2])
@@ -67,51 +65,35 @@ def cautions(view: PhotoView, sight: Sight) -> tuple[Caution, ...]:
         said["close_camera"] = f"the camera was only {distance / 10:.0f} cm away; what is near it looks large"
     if sight.misfit_mm > _LOOSE_MM:
         said["loose_fit"] = f"the head model does not follow this face well ({sight.misfit_mm:.1f} mm)"
-    patch = _Patch(view.photo.pixels, face.landmarks.astype(np.float64))
-    if patch.side_light > _SIDE_LIGHT:
+    seen = _Look(FacePatch(view.photo.pixels, face.landmarks.astype(np.float64)))
+    if seen.side_light > _SIDE_LIGHT:
         said["strong_light"] = "the light comes strongly from one side; the other side is less reliable"
-    if patch.bridge > _GLASSES:
+    if seen.bridge > _GLASSES:
         said["glasses"] = "there seem to be glasses; their frame may show"
-    if patch.beard:
+    if seen.beard:
         said["beard"] = "there seems to be a beard; the jaw under it is guessed"
     return tuple(Caution(code, f"{view.photo.name}: {message}") for code, message in said.items())
 
 
-class _Patch:
-    """The face turned upright, 80 pixels between the eyes' outer corners, in linear luminance."""
+def _covered(quality: Quality) -> str:
+    parts = [p.replace("_", " ") for p in COVERED if quality.measures.get(f"cover_{p}", 0.0) >= 1]
+    if not parts:
+        return _QUALITY["covered"]
+    what = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"something seems to cover the {what}; what lies under it is guessed, and may show in the texture"
 
-    def __init__(self, pixels: NDArray[np.uint8], landmarks: Float64) -> None:
-        right, left = landmarks[_RIGHT_CORNER, :2], landmarks[_LEFT_CORNER, :2]
-        across = left - right
-        length = max(float(np.hypot(*across)), 1.0)
-        scale = 0.5 * _PATCH / length
-        c, s = across / length
-        turn = scale * np.array([[c, s], [-s, c]])
-        shift = np.array([0.25, 0.38]) * _PATCH - turn @ right
-        self._points = landmarks[:, :2] @ turn.T + shift
-        corners = (np.array([[0, 0], [_PATCH, 0], [0, _PATCH], [_PATCH, _PATCH]]) - shift) @ np.linalg.inv(turn).T
-        # The patch's part of the photo, halved until the warp skips no pixel.
-        x, y = np.maximum(np.floor(corners.min(0)).astype(int), 0)
-        x1, y1 = np.maximum(np.ceil(corners.max(0)).astype(int), [x + 2, y + 2])
-        part = pixels[min(y, len(pixels) - 1) : y1, min(x, pixels.shape[1] - 1) : x1]
-        halvings = max(int(-np.log2(2 * scale)), 0)
-        for _ in range(halvings):
-            part = np.asarray(
-                cv2.resize(
-                    part, (max(part.shape[1] // 2, 1), max(part.shape[0] // 2, 1)), interpolation=cv2.INTER_AREA
-                ),
-                np.uint8,
-            )
-        to_patch = np.concatenate([2**halvings * turn, (turn @ [x, y] + shift)[:, None]], 1)
-        warped = cv2.warpAffine(part, to_patch, (_PATCH, _PATCH), borderMode=cv2.BORDER_REPLICATE)
-        linear = (warped.astype(np.float32) / 255) ** 2.2
-        self._luminance = np.asarray(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32), np.float32)
+
+class _Look:
+    """What a face's patch, 80 pixels between the eyes' outer corners, shows of light, glasses and beard."""
+
+    def __init__(self, patch: FacePatch) -> None:
+        self._patch, self._points, self._luminance = patch, patch.points, patch.luminance
 
     @property
     def side_light(self) -> float:
         """How many times brighter one cheek is than the other."""
         smooth = np.asarray(cv2.GaussianBlur(self._luminance, (0, 0), 2.0), np.float32)
-        a, b = (float(self._at(smooth, c).mean()) + 1e-3 for c in (_RIGHT_CHEEK, _LEFT_CHEEK))
+        a, b = (float(self._patch.at(smooth, c).mean()) + 1e-3 for c in (_RIGHT_CHEEK, _LEFT_CHEEK))
         return max(a / b, b / a)
 
     @property
@@ -131,9 +113,5 @@ class _Patch:
         log = np.log(self._luminance + 0.01)
         fine = log - cv2.GaussianBlur(log, (0, 0), 2.5)
         busy = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 3.0))
-        chin, cheeks = (float(np.median(self._at(busy, where))) for where in (_CHIN, _CHEEKS))
+        chin, cheeks = (float(np.median(self._patch.at(busy, where))) for where in (_CHIN, _CHEEKS))
         return chin > _BEARD and chin > _BEARD_TO_CHEEK * cheeks
-
-    def _at(self, image: Float32, landmarks: tuple[int, ...]) -> Float32:
-        x, y = np.clip(self._points[list(landmarks)].astype(int), 0, _PATCH - 1).T
-        return np.asarray(image[y, x], np.float32)

@@ -8,23 +8,29 @@ from pathlib import Path
 import numpy as np
 
 from maquette.errors import FaceUnusable, OptionInvalid
+from maquette.geometry.surface import vertex_normals
 from maquette.headmodel import HeadModel, load_head_model
 from maquette.headmodel.hair import load_hair_library
 from maquette.headmodel.model import DEFAULT_FILE as MODEL_FILE
 from maquette.rooms import PhotoView, ReconstructOptions
-from maquette.types import Fit, Float32, Head, Verdict, View
+from maquette.types import Caution, Fit, Float32, Head, Verdict, View
 from services.reconstructor.engines.open.camera import facing, first_camera
 from services.reconstructor.engines.open.cautions import cautions
 from services.reconstructor.engines.open.evidence import LANDMARKS, gather
 from services.reconstructor.engines.open.fit import Prior, Sight, Solution, expression_of, held, solve
 from services.reconstructor.engines.open.gaze import find_eyes, turn_eyes
 from services.reconstructor.engines.open.hair import choose_hair
+from services.reconstructor.engines.open.hairline import look
+from services.reconstructor.engines.open.patch import WIDE, FacePatch
 from services.reconstructor.engines.open.people import DEFAULT_FILE as PEOPLE_FILE
-from services.reconstructor.engines.open.people import PeopleCheck
+from services.reconstructor.engines.open.people import PeopleCheck, Person, codes_of
 from services.reconstructor.engines.open.prior import DEFAULT_FILE as PRIOR_FILE
 from services.reconstructor.engines.open.prior import LandmarkPrior
+from services.reconstructor.engines.open.teeth import teeth_shown
 from services.reconstructor.engines.open.texture import build_textures
-from services.reconstructor.engines.open.uncertainty import shape_space, vertex_uncertainty
+from services.reconstructor.engines.open.tones import tones
+from services.reconstructor.engines.open.uncertainty import DEFAULT_FILE as UNCERTAINTY_FILE
+from services.reconstructor.engines.open.uncertainty import Uncertainty, digest, glimpse
 
 LICENCE = (
     "The head model, the landmark networks and this engine are Apache-2.0 and were made from sources that allow it "
@@ -35,15 +41,19 @@ MOST_YAW = 50.0
 ABSURD_MM = 8.0
 """Root mean square misfit, at the head's depth, of landmarks that no face has."""
 
-_PRIOR_GAIN = 1.5
-_LEAST_VARIANCE = 0.3
+PRIOR_GAIN = 1.5
+LEAST_VARIANCE = 0.3
 
 
 class OpenEngine:
     """The reconstructor room, by landmarks and a linear head model."""
 
     def __init__(
-        self, model_file: Path = MODEL_FILE, prior_file: Path = PRIOR_FILE, people_file: Path = PEOPLE_FILE
+        self,
+        model_file: Path = MODEL_FILE,
+        prior_file: Path = PRIOR_FILE,
+        people_file: Path = PEOPLE_FILE,
+        uncertainty_file: Path = UNCERTAINTY_FILE,
     ) -> None:
         """Read the model and what was learned with it, and cut out what the fit needs.
 
@@ -51,6 +61,7 @@ class OpenEngine:
             model_file: Head model.
             prior_file: Prior of the identity, trained with that model.
             people_file: What tells people apart.
+            uncertainty_file: How far off fits are.
 
         Raises:
             ModelFileInvalid: A file is missing, damaged, or they do not belong together.
@@ -60,7 +71,7 @@ class OpenEngine:
         self._people = PeopleCheck.load(people_file)
         self._evidence = gather(self.model)
         self._eyes = find_eyes(self.model)
-        self._space = shape_space(self.model)
+        self._uncertainty = Uncertainty.load(self.model, uncertainty_file)
 
     def coarse(self, views: Sequence[PhotoView], options: ReconstructOptions) -> Head:
         """Shape only.
@@ -79,11 +90,12 @@ class OpenEngine:
         for view in views:
             _require_usable(view)
         sights = [self._sight(v) for v in views]
-        self._people.require_one_person([facing(s.landmarks, s.camera) for s in sights], [v.photo.name for v in views])
+        people = [self._person(v, s) for v, s in zip(views, sights, strict=True)] if len(views) > 1 else []
+        doubt = self._people.require_one_person(people)
         solutions = [self._single(v, s) for v, s in zip(views, sights, strict=True)]
         for view, solution in zip(views, solutions, strict=True):
             _require_fit(view, solution.sights[0])
-        return self._head(views, self._join(solutions))
+        return self._head(views, self._join(solutions), () if doubt is None else (doubt,))
 
     def complete(self, views: Sequence[PhotoView], coarse: Head, options: ReconstructOptions) -> Head:
         """Add textures, detail and hair.
@@ -100,13 +112,28 @@ class OpenEngine:
             raise OptionInvalid(f"expected the {len(coarse.fit.views)} views of the coarse head, found {len(views)}")
         fit = coarse.fit
         posed = [self._pose(coarse.neutral, fit.identity, v.expression, v.gaze) for v in fit.views]
-        hair = choose_hair(views[0], fit, posed[0], self.model, load_hair_library(), options.hair)
-        textures = build_textures(self.model, fit, views, posed, options)
+        library = load_hair_library()
+        looks = (
+            ()
+            if options.hair == "none"
+            else tuple(look(v, f.camera, p, self.model) for v, f, p in zip(views, fit.views, posed, strict=True))
+        )
+        first = looks[0] if looks else None
+        hair = choose_hair(views[0], fit, posed[0], self.model, library, options.hair, first)
+        textures = build_textures(self.model, fit, views, posed, options, looks)
         return replace(coarse, textures=textures, hair=hair)
 
     def _sight(self, view: PhotoView) -> Sight:
         landmarks = view.face.landmarks.astype(np.float64)
-        return Sight(landmarks, first_camera(landmarks[:LANDMARKS], self._evidence.points, view.photo))
+        camera = first_camera(landmarks[:LANDMARKS], self._evidence.points, view.photo)
+        return Sight(landmarks, camera, toothy=teeth_shown(view))
+
+    def _person(self, view: PhotoView, sight: Sight) -> Person:
+        """What a photo says of whom it shows."""
+        plain = facing(view.face.plain_landmarks.astype(np.float64), sight.camera)
+        codes = codes_of(self._prior, facing(sight.landmarks, sight.camera), plain)
+        seen = tones(FacePatch(view.photo.pixels, sight.landmarks, WIDE))
+        return Person(digest(view.photo), view.photo.name, codes, seen)
 
     def _single(self, view: PhotoView, sight: Sight) -> Solution:
         """Fit one photo, with what its landmarks say by experience as the prior."""
@@ -115,7 +142,7 @@ class OpenEngine:
             for points in (view.face.landmarks, view.face.plain_landmarks)
         ]
         guess, variance = self._prior.predict(*seen)
-        precision = _PRIOR_GAIN / np.clip(variance.astype(np.float64), _LEAST_VARIANCE, 1)
+        precision = PRIOR_GAIN / np.clip(variance.astype(np.float64), LEAST_VARIANCE, 1)
         return solve(self._evidence, self._eyes, [sight], Prior(guess.astype(np.float64), precision))
 
     def _join(self, solutions: Sequence[Solution]) -> Solution:
@@ -124,23 +151,21 @@ class OpenEngine:
             return solutions[0]
         identity = np.mean([s.identity for s in solutions], axis=0)
         sights = [s.sights[0] for s in solutions]
-        solution = solve(self._evidence, self._eyes, sights, held(identity))
-        # What the networks get wrong in one photo of a face they get wrong in the next: n photos count as √n.
-        gained = np.sum([s.information for s in solutions], axis=0) / np.sqrt(len(solutions))
-        return replace(solution, information=gained)
+        return solve(self._evidence, self._eyes, sights, held(identity))
 
-    def _head(self, views: Sequence[PhotoView], solution: Solution) -> Head:
-        uncertainty, determined = vertex_uncertainty(
-            self._space, 1 / np.maximum(self._prior.variance.astype(np.float64), 1e-3), solution.information
-        )
+    def _head(self, views: Sequence[PhotoView], solution: Solution, doubts: tuple[Caution, ...]) -> Head:
         identity = np.asarray(solution.identity, np.float32)
         neutral = self.model.vertices(identity)
+        normals = vertex_normals(neutral, self.model.triangles)
+        uncertainty, determined = self._uncertainty.of(
+            [glimpse(v.photo, v.face, s.camera, neutral, normals) for v, s in zip(views, solution.sights, strict=True)]
+        )
         fit = Fit(
             identity,
             tuple(self._view(neutral, identity, s) for s in solution.sights),
             uncertainty,
             determined,
-            tuple(c for v, s in zip(views, solution.sights, strict=True) for c in cautions(v, s)),
+            (*doubts, *(c for v, s in zip(views, solution.sights, strict=True) for c in cautions(v, s))),
         )
         return Head(
             engine=f"open {version('maquette')}",
