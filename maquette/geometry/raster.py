@@ -56,12 +56,24 @@ class Scene:
             np.ascontiguousarray(triangles, np.int32),
         )
 
-    def cast(self, origins: NDArray[np.floating], directions: NDArray[np.floating]) -> Raster:
-        """Nearest hit of each ray; both (*S, 3)."""
+    def cast(
+        self,
+        origins: NDArray[np.floating],
+        directions: NDArray[np.floating],
+        reach: NDArray[np.floating] | None = None,
+    ) -> Raster:
+        """Nearest hit of each ray.
+
+        Args:
+            origins: (*S, 3), or what broadcasts to it.
+            directions: (*S, 3).
+            reach: (*S,) distance beyond which nothing is hit, in units of the directions' lengths; None for no limit.
+        """
         shape = directions.shape[:-1]
         o = np.ascontiguousarray(np.broadcast_to(origins, directions.shape).reshape(-1, 3), np.float32)
         d = np.ascontiguousarray(directions.reshape(-1, 3), np.float32)
-        hit = self._scene.run(o, d, output=1)
+        far = None if reach is None else np.ascontiguousarray(reach.reshape(-1), np.float32)
+        hit = self._scene.run(o, d, dists=far, output=1)
         triangle = hit["primID"].astype(np.int32)
         seen = triangle >= 0
         u = np.where(seen, hit["u"], 0).astype(np.float32)

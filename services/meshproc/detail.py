@@ -10,7 +10,7 @@ from maquette.errors import MeshInvalid
 from maquette.geometry.surface import vertex_normals
 from maquette.headmodel import HeadModel
 from maquette.types import Bool, Float32, Int32
-from services.meshproc.mesh import HeadMesh, fan, model_mesh, quad_components
+from services.meshproc.mesh import HeadMesh, model_mesh, quad_components
 from services.meshproc.refinement import Refinement, refine, touched_edges
 
 _REFINED = ("skin", "mouth", "eye_socket", "eye_left", "eye_right")
@@ -39,7 +39,7 @@ def detailed_mesh(model: HeadModel, vertices: Float32, displacement: Float32 | N
     """Make a head's mesh finer, round it, and move its skin along the normals by the displacement map.
 
     Faces of the region ``face`` are split in sixteen, those of the other skin and of the eyes in four, those inside
-    the mouth not at all. The first V vertices are the model's.
+    the mouth not at all. The first V vertices correspond to the model's.
 
     Args:
         model: The model that the head is of.
@@ -51,13 +51,12 @@ def detailed_mesh(model: HeadModel, vertices: Float32, displacement: Float32 | N
     """
     coarse = model_mesh(model, vertices)
     grid = grid_of(model)
-    fine, triangles = coarse.vertices, coarse.triangles
+    fine = coarse.vertices
     for step in grid.steps:
-        fine = step.curved(fine, vertex_normals(fine, triangles))
-        triangles = fan(step.quads)
+        fine = step.smooth(fine)
     if displacement is not None:
         shift = np.where(grid.displaced, _at_vertices(grid, displacement), np.float32(0))
-        fine = fine + vertex_normals(fine, triangles) * shift[:, None]
+        fine = fine + vertex_normals(fine, grid.mesh.triangles) * shift[:, None]
     return replace(grid.mesh, vertices=np.asarray(fine, np.float32))
 
 

@@ -7,9 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from maquette.errors import MeshInvalid
 from maquette.headmodel import HeadModel, load_head_model
 from maquette.rooms import PhotoView, Product, ReconstructOptions
-from maquette.types import Float32, Hair, Head
+from maquette.types import Caution, Float32, Hair, Head
 from services.meshproc.detail import detailed_mesh, refined
 from services.meshproc.drape import Anchors
 from services.meshproc.glb import write_glb
@@ -33,6 +34,8 @@ from services.meshproc.preview import draw_preview
 from services.meshproc.solid import build_solid
 from services.meshproc.stl import write_stl
 
+STL_NAME = "print.stl"
+
 _OBJ, _MTL, _PNG = "model/obj", "model/mtl", "image/png"
 
 
@@ -43,8 +46,13 @@ class Meshproc:
         """Work on heads of a model; the shipped one when None."""
         self._model = model or load_head_model()
 
-    def products(self, head: Head, views: Sequence[PhotoView], options: ReconstructOptions) -> Iterator[Product]:
+    def products(
+        self, head: Head, views: Sequence[PhotoView], options: ReconstructOptions
+    ) -> Iterator[Product | Caution]:
         """Mesh files in the order asked for, then the pictures; each as soon as it is ready.
+
+        Of a head that bounds no solid the other files are still good: if others are asked for, the caution
+        ``solid_failed`` takes the place of ``print.stl``.
 
         Args:
             head: The head.
@@ -52,10 +60,10 @@ class Meshproc:
             options: Formats, expression, texture, detail and size.
 
         Raises:
-            MeshInvalid: The head is not of this room's model, or a file cannot be made of it.
+            MeshInvalid: The head is not of this room's model, or the solid alone is asked for and there is none.
         """
         job = _Job(self._model, head, options)
-        makers: dict[str, Callable[[], Iterator[Product]]] = {
+        makers: dict[str, Callable[[], Iterator[Product | Caution]]] = {
             "obj": job.obj,
             "glb": job.glb,
             "ply": job.ply,
@@ -114,13 +122,22 @@ class _Job:
         yield Product("head.glb", "model/gltf-binary", data)
 
     def ply(self) -> Iterator[Product]:
-        """PLY with colours."""
-        yield Product("head.ply", "application/octet-stream", write_ply(self._head, self._fine, self._maps))
+        """PLY with colours and uncertainty."""
+        fit = self._head.fit
+        certainty = self._at(self._fine, np.stack([fit.uncertainty, fit.determined], 1))
+        data = write_ply(self._head, self._fine, self._maps, certainty)
+        yield Product("head.ply", "application/octet-stream", data)
 
-    def stl(self) -> Iterator[Product]:
+    def stl(self) -> Iterator[Product | Caution]:
         """The solid to print."""
-        solid = build_solid(self._model, self._fine)
-        yield Product("print.stl", "model/stl", write_stl(solid, self._options.size_mm))
+        try:
+            data = write_stl(build_solid(self._model, self._fine), self._options.size_mm)
+        except MeshInvalid as error:
+            if len(self._options.formats) == 1:
+                raise
+            yield Caution("solid_failed", f"{STL_NAME} is missing, because the head bounds no solid: {error}")
+            return
+        yield Product(STL_NAME, "model/stl", data)
 
     def preview(self) -> Product:
         """The head from three sides."""
@@ -170,10 +187,12 @@ class _Job:
 
     def _sitter_of(self, vertices: Float32, hair: Sequence[Hair]) -> Sitter:
         fine = self._fine if vertices is self._vertices else self._finest(vertices)
-        sky = open_sky(vertices, self._model.triangles)[:, None]
-        if len(fine.vertices) > len(vertices):
-            sky = refined(self._model, sky)
+        sky = self._at(fine, open_sky(vertices, self._model.triangles)[:, None])
         return Sitter(fine, sky[:, 0], hair)
+
+    def _at(self, mesh: HeadMesh, values: Float32) -> Float32:
+        """Values at the vertices of a mesh, refined or not, from those at the model's."""
+        return refined(self._model, values) if len(mesh.vertices) > len(values) else values
 
     def _finest(self, vertices: Float32) -> HeadMesh:
         displacement = None if self._maps is None else self._maps.displacement

@@ -75,7 +75,7 @@ def write_glb(
     mesh = model_mesh(model, head.neutral)
     shown = options.expression == "photo"
     weights = head.fit.views[0].expression if shown else np.zeros(len(model.expression_names), np.float32)
-    document = _start(head)
+    document = start_document(head)
     joints = _joints(document, model, head, weights if shown else None)
     colour = None if maps is None else _texture(document, encode_jpeg(maps.colour), "image/jpeg")
     normal = None if maps is None or maps.normal is None else _texture(document, encode(maps.normal), "image/png")
@@ -83,8 +83,8 @@ def write_glb(
     morphs = morphs_of(model)
     bends = morphs.normals(mesh.vertices, mesh.triangles)
     for part, layout in zip(PARTS, layouts_of(model), strict=True):
-        material = _material(part, MATERIALS[part], colour, normal if part == "skin" else None)
-        attributes = _attributes(document, mesh.vertices[layout.vertex], mesh.normals[layout.vertex])
+        material = material_entry(part, MATERIALS[part], colour, normal if part == "skin" else None)
+        attributes = surface_attributes(document, mesh.vertices[layout.vertex], mesh.normals[layout.vertex])
         if colour is not None:
             attributes["TEXCOORD_0"] = document.accessor(_flipped(mesh.uv[layout.texel]), ARRAY_BUFFER)
         if "normalTexture" in material:
@@ -93,7 +93,7 @@ def write_glb(
         primitives.append(
             {
                 "attributes": attributes,
-                "indices": _indices(document, layout.triangles),
+                "indices": index_accessor(document, layout.triangles),
                 "material": document.add("materials", material),
                 "targets": _head_targets(document, layout, morphs, bends),
             }
@@ -122,7 +122,8 @@ def layouts_of(model: HeadModel) -> tuple[Layout, ...]:
     return tuple(layouts)
 
 
-def _start(head: Head) -> Document:
+def start_document(head: Head) -> Document:
+    """A document with one empty scene that says where the head comes from and under what terms."""
     document = Document()
     document.json["asset"] = {
         "version": "2.0",
@@ -191,18 +192,18 @@ def _hair(
     skin: int,
     weights: Float32,
 ) -> None:
-    attributes = _attributes(document, piece.vertices, vertex_normals(piece.vertices, piece.triangles))
+    attributes = surface_attributes(document, piece.vertices, vertex_normals(piece.vertices, piece.triangles))
     attributes["TEXCOORD_0"] = document.accessor(_flipped(piece.uv), ARRAY_BUFFER)
     bound = np.zeros((len(piece.vertices), len(model.joint_names)), np.float32)
     bound[:, model.joint_names.index("head")] = 1
     attributes |= _bindings(document, bound)
-    material = _material(f"hair_{name}", HAIR, picture, None)
+    material = material_entry(f"hair_{name}", HAIR, picture, None)
     material["doubleSided"] = True
     # Thin single sheets look best blended; many sheets one behind another would have to be sorted for that.
     material |= {"alphaMode": "BLEND"} if anchors.on_face else {"alphaMode": "MASK", "alphaCutoff": _ALPHA_CUTOFF}
     primitive = {
         "attributes": attributes,
-        "indices": _indices(document, piece.triangles),
+        "indices": index_accessor(document, piece.triangles),
         "material": document.add("materials", material),
     }
     if not anchors.on_face:
@@ -245,7 +246,8 @@ def _head_targets(document: Document, layout: Layout, morphs: Morphs, bends: Flo
     return targets
 
 
-def _attributes(document: Document, vertices: Float32, normals: Float32) -> dict[str, int]:
+def surface_attributes(document: Document, vertices: Float32, normals: Float32) -> dict[str, int]:
+    """Add (N, 3) vertices in mm, as metres, and their (N, 3) normals; returns the attributes of a primitive."""
     metres = np.asarray(vertices * _METRES, np.float32)
     return {
         "POSITION": document.accessor(metres, ARRAY_BUFFER, bounds=True),
@@ -253,7 +255,8 @@ def _attributes(document: Document, vertices: Float32, normals: Float32) -> dict
     }
 
 
-def _indices(document: Document, triangles: Int32) -> int:
+def index_accessor(document: Document, triangles: Int32) -> int:
+    """Add (F, 3) triangles, in as few bytes as they need."""
     kind = np.uint16 if int(triangles.max()) < _FULL else np.uint32
     return document.accessor(triangles.ravel().astype(kind), ELEMENT_ARRAY_BUFFER)
 
@@ -282,7 +285,8 @@ def _texture(document: Document, data: bytes, media_type: str) -> int:
     return document.add("textures", {"source": image, "sampler": 0})
 
 
-def _material(name: str, material: Material, colour: int | None, normal: int | None) -> dict[str, Any]:
+def material_entry(name: str, material: Material, colour: int | None, normal: int | None) -> dict[str, Any]:
+    """A glTF material; ``colour`` and ``normal`` are textures, and None where there are none."""
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": material.roughness}
     if colour is None:
         surface["baseColorFactor"] = [*material.colour, 1.0]

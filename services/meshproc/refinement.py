@@ -1,10 +1,15 @@
 """Splitting faces into finer ones: which new points there are, and between which old ones they lie."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from maquette.types import Bool, Float32, Int32
+
+_MOST_PULL = 1.5
+"""Limit of the weight 4 / n of points with less than three faces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +25,7 @@ class Refinement:
         sides: (C, 4) int32, the split edge after each corner of such a face, -1 where that edge is whole.
         quads: (Q, 4) int32, faces of the finer mesh; a triangle repeats its last corner.
         source: (Q,) int32 rising, the old face that each came from.
+        fixed: (N,) bool, points on an open rim or of a face that came through in one or two pieces.
     """
 
     edges: Int32
@@ -27,32 +33,39 @@ class Refinement:
     sides: Int32
     quads: Int32
     source: Int32
+    fixed: Bool
 
     def linear(self, values: Float32) -> Float32:
         """Values at the finer mesh's points, (N, C) from those at the old points, by averages."""
         middles = values[self.edges].mean(1)
         return np.concatenate([values, middles, self._centres(values)]).astype(np.float32)
 
-    def curved(self, vertices: Float32, normals: Float32) -> Float32:
-        """Positions of the finer mesh's points on a surface that bends with the normals.
+    def smooth(self, vertices: Float32) -> Float32:
+        """Positions of the finer mesh's points on the smooth surface that the old faces suggest.
 
-        Old points stay where they are. Middles of edges are those of the cubics in Vlachos et al., "Curved PN
-        Triangles" (2001); middles of faces those of the patch blended bilinearly between its edges (Coons 1967).
+        Averages first, then each point is drawn towards the middles of its faces, which together is a step of Catmull
+        and Clark's subdivision (Warren and Schaefer, "A factored approach to subdivision surfaces", 2004). Old points
+        move too: a surface through them would keep every small unevenness and make ripples of it. ``fixed`` points
+        stay in the middle of their edges and faces.
 
         Args:
             vertices: (V, 3) float32, the old points.
-            normals: (V, 3) float32 of unit length, pointing away from the same side.
         """
-        a, b = self.edges.T
-        step = vertices[b] - vertices[a]
-        along_a = np.einsum("ec,ec->e", step, normals[a])[:, None] * normals[a]
-        along_b = np.einsum("ec,ec->e", step, normals[b])[:, None] * normals[b]
-        bend = (along_b - along_a) / 8
-        middles = (vertices[a] + vertices[b]) / 2 + bend
-        # An edge that stays whole stays straight: the last row, which -1 picks, is zero.
-        lift = np.concatenate([bend, np.zeros((1, 3), np.float32)])[self.sides].sum(1)
-        lift *= np.where(self._triangular, 4 / 9, 1 / 2)[:, None]
-        return np.concatenate([vertices, middles, self._centres(vertices) + lift]).astype(np.float32)
+        points = self.linear(vertices)
+        corners = self._corners
+        middles = (corners.T @ points) / corners.sum(0)[:, None]
+        valence = np.maximum(corners.sum(1), 1)
+        near = (corners @ middles) / valence[:, None]
+        pull = np.where(self.fixed, 0, np.minimum(4 / valence, _MOST_PULL)).astype(np.float32)
+        return np.asarray(points + pull[:, None] * (near - points), np.float32)
+
+    @cached_property
+    def _corners(self) -> csr_array:
+        """(N, Q) float32, 1 where a point of the finer mesh is a corner of a face of it."""
+        real = ~_collapsed(self.quads)
+        face = np.broadcast_to(np.arange(len(self.quads))[:, None], real.shape)[real]
+        at = (self.quads[real], face)
+        return csr_array((np.ones(len(face), np.float32), at), shape=(len(self.fixed), len(self.quads)))
 
     @property
     def _triangular(self) -> Bool:
@@ -89,7 +102,8 @@ def refine(quads: Int32, count: int, split: Bool, touched: Bool) -> Refinement:
         split: (Q,) bool, the faces to split.
         touched: (Q, 4) bool, see ``touched_edges``.
     """
-    _, first, number = np.unique(_edge_keys(quads)[touched], return_index=True, return_inverse=True)
+    keys = _edge_keys(quads)
+    _, first, number = np.unique(keys[touched], return_index=True, return_inverse=True)
     edges = np.stack([quads[touched], np.roll(quads, -1, 1)[touched]], 1)[first]
     sides = np.full(quads.shape, -1, np.int64)
     sides[touched] = number.ravel()
@@ -118,12 +132,20 @@ def refine(quads: Int32, count: int, split: Bool, touched: Bool) -> Refinement:
         source += [beside, beside[halves]]
     origin = np.concatenate(source)
     order = np.argsort(origin, kind="stable")
+    finer = np.concatenate(faces)[order]
+    fixed = np.zeros(count + len(edges) + int(holder.sum()), bool)
+    fixed[finer[~split[origin[order]]]] = True
+    _, inverse, uses = np.unique(keys, return_inverse=True, return_counts=True)
+    rim = (uses[inverse.reshape(keys.shape)] == 1) & ~collapsed
+    fixed[quads[rim]] = fixed[np.roll(quads, -1, 1)[rim]] = True
+    fixed[middle[rim & touched]] = True
     return Refinement(
         edges.astype(np.int32),
         quads[holder].astype(np.int32),
         sides[holder].astype(np.int32),
-        np.concatenate(faces)[order].astype(np.int32),
+        finer.astype(np.int32),
         origin[order].astype(np.int32),
+        fixed,
     )
 
 

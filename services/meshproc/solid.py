@@ -6,31 +6,19 @@ from functools import lru_cache
 
 import manifold3d
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from maquette.errors import MeshInvalid
-from maquette.geometry.raster import Scene
 from maquette.headmodel import HeadModel
-from maquette.types import Bool, Float32, Int32
+from maquette.types import Float32, Int32
+from services.meshproc.crossings import drawn_apart
 from services.meshproc.detail import grid_of
-from services.meshproc.mesh import HeadMesh, fan, model_mesh, quad_components
+from services.meshproc.fillings import filling, manifold, tip_of
+from services.meshproc.mesh import HeadMesh, model_mesh
 from services.meshproc.openings import Opening, Openings, cone, open_edges, openings_of
 
 BASE_MM = 6.0
 """Height of the base below the lowest point of the bust's edge."""
-
-_MOUTH_DEPTH_MM = 20.0
-"""How far the mouth's tip lies behind the hole around the lips."""
-
-_EYE_DEPTH_MM, _EYE_INWARDS_MM = 35.0, 14.0
-"""Where an eye's tip lies, from the middle of the eyeball: deep enough to look at the side of the nose from within."""
-
-_PLUG_DEPTH, _PLUG_LIMITS_MM = 0.6, (1.0, 10.0)
-"""Depth of an open mouth by its height."""
-
-_HIDDEN_MM = 0.02
 
 _SEPTUM_MM = 0.35
 _NOSTRIL_MM = 6.0
@@ -66,11 +54,8 @@ def build_solid(model: HeadModel, mesh: HeadMesh) -> Solid:
     grid = grid_of(model).mesh if len(mesh.vertices) != len(model.mean) else _coarse(model)
     cut = openings_of(model, grid)
     mesh = replace(mesh, vertices=_nostrils_apart(model, grid, mesh.vertices))
-    points = np.concatenate([mesh.vertices, *(_tip(model, mesh.vertices, o)[None] for o in cut.openings)])
-    united = [
-        manifold3d.Manifold.batch_boolean(_solids(model, mesh, points, opening), manifold3d.OpType.Add)
-        for opening in cut.openings
-    ]
+    points = np.concatenate([mesh.vertices, *(tip_of(model, mesh.vertices, o)[None] for o in cut.openings)])
+    united = [filling(model, mesh, points, opening) for opening in cut.openings]
     base, walls = _base(points, cut.rim)
     points = np.concatenate([points, base])
     insets = [_inset(points, *pair) for pair in zip(cut.openings, united, strict=True)]
@@ -99,51 +84,6 @@ def _nostrils_apart(model: HeadModel, grid: HeadMesh, vertices: Float32) -> Floa
     out = vertices.copy()
     out[side, 0] = centre + sign * np.maximum(sign * (vertices[side, 0] - centre), _SEPTUM_MM)
     return out
-
-
-def _tip(model: HeadModel, vertices: Float32, opening: Opening) -> Float32:
-    """(3,) float32 mm, the point inside the head that the cones of an opening run to."""
-    if opening.name == "mouth":
-        tip = vertices[opening.loop].mean(0)
-        tip[2] = vertices[opening.border[:, 0], 2].min() - _MOUTH_DEPTH_MM
-        return np.asarray(tip, np.float32)
-    middle = vertices[: len(model.mean)][model.part(opening.name)].mean(0)
-    inwards = -np.sign(middle[0]) * _EYE_INWARDS_MM
-    return np.asarray(middle + np.array([inwards, 0, -_EYE_DEPTH_MM]), np.float32)
-
-
-def _solids(model: HeadModel, mesh: HeadMesh, points: Float32, opening: Opening) -> list[manifold3d.Manifold]:
-    """The two halves of the skin around an opening, and what fills it."""
-    skins = [_uncurled(points, half, opening) for half in (opening.upper, opening.lower)]
-    if opening.name != "mouth":
-        ball = quad_components(model)[mesh.source] == model.component_names.index(opening.name)
-        skins.append(_front(points, fan(mesh.quads[ball]), opening))
-    solids = [
-        _manifold(points, np.concatenate([skin, cone(open_edges(skin), opening.tip)]), opening.name) for skin in skins
-    ]
-    if opening.name == "mouth":
-        solids.append(_plug(points, skins[0], skins[1], opening))
-    return solids
-
-
-def _plug(points: Float32, upper: Int32, lower: Int32, opening: Opening) -> manifold3d.Manifold:
-    """What closes the mouth from behind: the further back, the wider it stands open.
-
-    Args:
-        points: (N, 3) float32 mm.
-        upper: (F, 3) int32, skin of the upper lip up to the line where it turns inwards.
-        lower: (F, 3) int32, the same of the lower lip.
-        opening: The mouth.
-    """
-    ends = np.concatenate([np.intersect1d(upper, lower), opening.border[:, 0]])
-    above, below = (points[np.setdiff1d(open_edges(lip), ends)].astype(np.float64) for lip in (upper, lower))
-    line = np.concatenate([above, below])
-    centre, width = line[:, 0].mean(), np.ptp(line[:, 0])
-    heights = [side[np.abs(side[:, 0] - centre) < width / 4, 1].mean() for side in (above, below)]
-    back = float(np.clip((heights[0] - heights[1]) * _PLUG_DEPTH, *_PLUG_LIMITS_MM))
-    tip = points[opening.tip].astype(np.float64)
-    length = np.linalg.norm(line - tip, axis=1, keepdims=True)
-    return manifold3d.Manifold.hull_points(np.concatenate([line + (tip - line) * (back / length), tip[None]]))
 
 
 def _inset(points: Float32, opening: Opening, united: manifold3d.Manifold) -> Solid | None:
@@ -175,66 +115,8 @@ def _inset(points: Float32, opening: Opening, united: manifold3d.Manifold) -> So
 def _whole(points: Float32, cut: Openings, walls: Int32, united: Sequence[manifold3d.Manifold]) -> Solid:
     """The union of everything: what is always right, and slow."""
     caps = [cone(opening.border[:, ::-1], opening.tip) for opening in cut.openings]
-    bust = _manifold(points, np.concatenate([cut.rest, *caps, walls]), "bust")
+    bust = manifold(points, np.concatenate([cut.rest, *caps, walls]), "bust")
     return _tidy(_largest(bust + manifold3d.Manifold.batch_boolean(list(united), manifold3d.OpType.Add)))
-
-
-def _uncurled(points: Float32, skin: Int32, opening: Opening) -> Int32:
-    """(F, 3) faces of half a ring of skin without those that curl inwards, which would cross the cone to the tip.
-
-    They are left away from the opening up to the line where lip or lid turns; from there the cone runs on smoothly.
-    """
-    used, local = np.unique(skin, return_inverse=True)
-    faces = local.reshape(-1, 3).astype(np.int32)
-    outer = np.isin(used, opening.border[:, 0])
-    turned = _turned(points[used] - points[opening.tip], faces) & ~outer[faces].any(1)
-    curled = _connected(faces, turned, np.isin(used, opening.loop))
-    return skin[_connected(faces, ~curled, outer)]
-
-
-def _front(points: Float32, ball: Int32, opening: Opening) -> Int32:
-    """(F, 3) faces of an eyeball that lie in front of the tip and inside the cone from the hole to it."""
-    used = np.unique(ball)
-    tip = points[opening.tip]
-    lid = np.concatenate([opening.upper, opening.lower])
-    # Only as far as lies nearer to the opening than to the hole: straight edges must not leave the cone.
-    middle = points[lid].mean(1)
-    inner, outer = (cKDTree(points[edge]).query(middle)[0] for edge in (opening.loop, opening.border[:, 0]))
-    lid = lid[inner < outer]
-    over = cone(np.stack([opening.loop, np.roll(opening.loop, -1)], 1), len(points))
-    window = np.concatenate([points, points[opening.loop].mean(0, keepdims=True)])
-    inside = np.zeros(len(points), bool)
-    inside[used] = Scene(window, np.concatenate([lid, over])).cast(tip, points[used] - tip).covered
-    corner = points[ball] - tip
-    outwards = np.einsum("fc,fc->f", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])) > 0
-    return np.asarray(ball[outwards & inside[ball].all(1)], np.int32)
-
-
-def _turned(away: Float32, faces: Int32) -> Bool:
-    """(F,) bool, faces that turn their back on the outside as seen from the origin, or have others in front of them."""
-    radius = np.linalg.norm(away, axis=1, keepdims=True)
-    corner = away[faces]
-    outwards = np.einsum("fc,fc->f", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])) > 0
-    reach = 2 * float(radius.max())
-    seen = Scene(away, faces).cast(away / radius * reach, -away / radius).distance
-    hidden = reach - seen > radius[:, 0] + _HIDDEN_MM
-    return np.asarray(~outwards | hidden[faces].any(1))
-
-
-def _connected(faces: Int32, chosen: Bool, seeds: Bool) -> Bool:
-    """(F,) bool, the chosen faces that hang together by edges with one that has a seed vertex."""
-    index = np.flatnonzero(chosen)
-    own = faces[index].astype(np.int64)
-    ends = np.sort(np.concatenate([own[:, [0, 1]], own[:, [1, 2]], own[:, [2, 0]]]), 1)
-    key = ends[:, 0] * len(seeds) + ends[:, 1]
-    order = np.argsort(key, kind="stable")
-    twin = np.flatnonzero(np.diff(key[order]) == 0)
-    a, b = order[twin] % len(index), order[twin + 1] % len(index)
-    graph = sparse.coo_array((np.ones(len(a)), (a, b)), shape=(len(index), len(index)))
-    label = connected_components(graph, directed=False)[1]
-    reached = np.zeros(len(faces), bool)
-    reached[index[np.isin(label, label[seeds[own].any(1)])]] = True
-    return reached
 
 
 def _base(points: Float32, rim: Int32) -> tuple[Float32, Int32]:
@@ -265,17 +147,6 @@ def _area(polygon: np.ndarray) -> float:
     return float(0.5 * (x @ np.roll(y, -1) - y @ np.roll(x, -1)))
 
 
-def _manifold(points: Float32, faces: Int32, name: str) -> manifold3d.Manifold:
-    # Points that no face uses would be kept; marking is cheaper than sorting all corners.
-    used = np.zeros(len(points), bool)
-    used[faces] = True
-    number = np.cumsum(used, dtype=np.uint32) - np.uint32(1)
-    solid = manifold3d.Manifold(manifold3d.Mesh(np.ascontiguousarray(points[used]), number[faces]))
-    if solid.status() != manifold3d.Error.NoError:
-        raise MeshInvalid(f"expected the {name} to bound a solid, found {solid.status().name}")
-    return solid
-
-
 def _largest(solid: manifold3d.Manifold) -> Solid:
     """The outer surface of the largest body: without loose crumbs, and without hollows that nothing leads to."""
     bodies = solid.decompose()
@@ -286,10 +157,11 @@ def _largest(solid: manifold3d.Manifold) -> Solid:
 
 
 def _tidy(solid: Solid) -> Solid:
-    """Drop points that no face uses."""
+    """Drop points that no face uses, and draw apart what passes through itself."""
     used = np.zeros(len(solid.vertices), bool)
     used[solid.triangles] = True
-    return Solid(solid.vertices[used], (np.cumsum(used) - 1).astype(np.int32)[solid.triangles])
+    triangles = (np.cumsum(used) - 1).astype(np.int32)[solid.triangles]
+    return Solid(drawn_apart(solid.vertices[used], triangles), triangles)
 
 
 @lru_cache(maxsize=4)

@@ -30,7 +30,7 @@ def test_a_split_quad_next_to_a_whole_one_leaves_no_gap():
     assert np.bincount(step.source).tolist() == [4, 6, 3]
 
 
-def test_curved_refinement_follows_a_sphere(model):
+def test_a_smoothed_sphere_is_rounder_and_keeps_its_rim():
     angles = np.linspace(0, np.pi / 2, 7)
     a, b = np.meshgrid(angles, np.linspace(0.4, 1.4, 6), indexing="ij")
     sphere = 10 * np.stack([np.cos(a) * np.sin(b), np.sin(a) * np.sin(b), np.cos(b)], 2).reshape(-1, 3).astype(
@@ -44,14 +44,34 @@ def test_curved_refinement_follows_a_sphere(model):
     )
     every = np.ones(len(quads), bool)
     step = refine(quads, len(sphere), every, touched_edges(quads, every))
-    radius = np.linalg.norm(step.curved(sphere, sphere / 10), axis=1)
-    flat = np.linalg.norm(step.linear(sphere), axis=1)
-    assert np.abs(radius - 10).max() < 0.1 * np.abs(flat - 10).max()
+    flat, smooth = step.linear(sphere), step.smooth(sphere)
+    assert (smooth[step.fixed] == flat[step.fixed]).all()
+    inside = ~step.fixed
+    radius, before = np.linalg.norm(smooth[inside], axis=1), np.linalg.norm(flat[inside], axis=1)
+    assert radius.std() < 0.6 * before.std() and radius.min() > 9.7
+
+
+def test_smoothing_takes_unevenness_out_and_leaves_a_plane_as_it_is():
+    across = np.arange(9, dtype=np.float32)
+    x, y = np.meshgrid(across, across, indexing="ij")
+    number = np.arange(81).reshape(9, 9)
+    corners = [number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]]
+    quads = np.stack(corners, 2).reshape(-1, 4).astype(np.int32)
+    every = np.ones(len(quads), bool)
+    step = refine(quads, 81, every, touched_edges(quads, every))
+    plane = np.stack([x, y, np.zeros_like(x)], 2).reshape(-1, 3)
+    assert np.abs(step.smooth(plane)[:, 2]).max() == 0
+    rough = plane + np.where((number.reshape(-1) % 2)[:, None] == 0, 0.1, -0.1) * np.array([0, 0, 1])
+    inner = (np.abs(step.linear(plane)[:, :2] - 4) < 2.4).all(1)
+    smooth, flat = step.smooth(rough.astype(np.float32))[inner, 2], step.linear(rough.astype(np.float32))[inner, 2]
+    assert smooth.std() < 0.5 * flat.std()
 
 
 def test_detailed_mesh_keeps_the_models_vertices_edges_and_texture(model):
     coarse, fine = model_mesh(model, model.mean), detailed_mesh(model, model.mean, None)
-    assert (fine.vertices[: len(model.mean)] == model.mean).all()
+    moved = np.linalg.norm(fine.vertices[: len(model.mean)] - model.mean, axis=1)
+    assert np.median(moved[model.region("face")]) < 0.15 and moved.max() < 3
+    assert not moved[model.part("teeth", "gums", "tongue")].any()
     assert open_length(fine.vertices, fine.triangles) == pytest.approx(
         open_length(coarse.vertices, coarse.triangles), rel=0.02
     )
@@ -68,7 +88,7 @@ def test_detailed_mesh_stays_near_the_models_surface(model):
     scene = Scene(coarse.vertices, coarse.triangles)
     start = fine.vertices + 2 * normals
     depth = scene.cast(start[::50], -normals[::50]).distance
-    assert np.median(np.abs(depth - 2)) < 0.05 and np.percentile(np.abs(depth - 2), 95) < 0.3
+    assert np.median(np.abs(depth - 2)) < 0.05 and np.percentile(np.abs(depth - 2), 95) < 0.5
 
 
 def test_displacement_moves_skin_along_its_normals(model):
@@ -97,7 +117,7 @@ def test_displacement_is_read_where_the_texture_coordinates_point(model):
 
 def test_values_at_the_models_vertices_reach_the_detailed_ones(model):
     fine = detailed_mesh(model, model.mean, None)
-    assert np.abs(refined(model, model.mean) - fine.vertices).max() < 2.0
+    assert np.abs(refined(model, model.mean) - fine.vertices).max() < 3.0
 
 
 @pytest.mark.parametrize("displacement", [np.zeros((4, 8), np.float32), np.full((8, 8), np.nan, np.float32)])
