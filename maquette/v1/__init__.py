@@ -1,0 +1,1 @@
+"""Messages and stubs of the contracts in ``protos/maquette/v1``; all other files are generated (``make protos``)."""
