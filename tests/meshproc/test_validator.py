@@ -7,10 +7,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from services.meshproc.files import TriangleMesh, write_mesh
 from services.meshproc.glb import write_glb
 from services.meshproc.materials import maps_of
+from services.meshproc.preview_glb import write_preview
 
 VERSION = "2.0.0-dev.3.10"
 
@@ -51,6 +54,17 @@ def test_the_validator_has_nothing_to_say(case, validate, model, head, options):
         head = dataclasses.replace(head, hair=())
     issues = validate(write_glb(model, head, maps_of(head, options), options))
     assert issues["messages"] == []
+
+
+def test_the_validator_has_nothing_to_say_of_the_preview(validate, model, head):
+    assert validate(write_preview(model, head))["messages"] == []
+
+
+def test_the_validator_has_nothing_to_say_of_a_mesh_from_elsewhere(validate, model):
+    lone = np.array([[0, 0, 0]], np.int32)  # a triangle without a normal
+    mesh = TriangleMesh(model.mean.astype(np.float64), np.concatenate([model.triangles, lone]))
+    messages = validate(write_mesh(mesh, "model/gltf-binary"))["messages"]
+    assert [m["code"] for m in messages] in ([], ["ACCESSOR_INDEX_TRIANGLE_DEGENERATE"])
 
 
 def test_the_validator_does_find_faults(validate, model, head, options):
