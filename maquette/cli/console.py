@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -75,6 +76,12 @@ def one_line(error: BaseException) -> str:
 def spelled(text: str) -> str:
     """Text in which what would steer a terminal, or is no character, is spelled out: names of files may hold it."""
     return _STEERING.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
+def size_text(path: Path) -> str:
+    """Size of a file, for people."""
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
 @contextmanager

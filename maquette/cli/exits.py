@@ -21,6 +21,7 @@ MEANINGS: dict[int, str] = {
     SETUP: "this installation lacks something",
     6: "results could not be written",
     SOME_FAILED: "some photos of a batch failed, or a benchmark missed a limit",
+    8: "a service failed or does not answer",
     INTERRUPTED: "interrupted (Ctrl-C)",
     TERMINATED: "told to end (SIGTERM)",
 }

@@ -18,11 +18,15 @@ from maquette.cli.console import error_json, note, one_line, say, show_json
 from maquette.cli.demo import demo
 from maquette.cli.detect import detect
 from maquette.cli.doctor import doctor
+from maquette.cli.keys import app as keys_app
 from maquette.cli.model import app as model_app
 from maquette.cli.reconstruct import reconstruct
+from maquette.cli.serve import serve, worker
 from maquette.cli.setup import setup
+from maquette.cli.submit import submit
+from maquette.cli.triton import triton
 from maquette.errors import MaquetteError
-from maquette.provenance import version
+from maquette.release import version
 
 app = typer.Typer(
     name="maquette",
@@ -33,10 +37,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (reconstruct, detect, batch, demo, setup, doctor):
+for command in (reconstruct, detect, batch, demo, setup, doctor, serve, submit, worker, triton):
     app.command()(command)
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
+app.add_typer(keys_app, name="keys")
 
 
 def _show_version(wanted: bool) -> None:

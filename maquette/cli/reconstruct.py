@@ -7,7 +7,7 @@ import typer
 
 from maquette import pipeline
 from maquette.cli import choices
-from maquette.cli.console import error_json, note, one_line, say, show_json, stages
+from maquette.cli.console import error_json, note, one_line, say, show_json, size_text, stages
 from maquette.errors import InputError, OptionInvalid
 from maquette.files import check_writable
 from maquette.result import Result
@@ -64,7 +64,7 @@ def save_and_show(result: Result, folder: Path, as_json: bool) -> None:
 def show_result(result: Result, paths: list[Path]) -> None:
     """Print the files of a result, and its cautions on standard error."""
     for path in paths:
-        say(f"{path}  ({_size(path)})")
+        say(f"{path}  ({size_text(path)})")
     for caution in result.cautions:
         note(f"caution: {caution.message}")
 
@@ -107,8 +107,3 @@ def _each_face(
 
 def _entry(result: Result, folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "report": result.report, "timings": result.timings}
-
-
-def _size(path: Path) -> str:
-    size = path.stat().st_size
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

@@ -1,0 +1,1 @@
+"""The gateway: Maquette over HTTP, its jobs and its API keys."""

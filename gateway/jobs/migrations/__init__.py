@@ -1,0 +1,1 @@
+"""Migrations of the jobs' tables, run by Alembic. ``alembic revision`` starts a new one (see pyproject.toml)."""
