@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format bench figures size clean
+.PHONY: help setup demo test lint format bench figures size protos contracts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,7 @@ demo: setup ## reconstruct the sample photo into out/demo
 
 test: $(VENV)/.developed ## run the tests; ARGS="-k name" is handed to pytest
 	@$(BIN)/maquette setup
+	@$(BIN)/maquette triton --fetch
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.developed ## check style, types and the rooms' independence
@@ -40,8 +41,17 @@ bench: setup ## measure; SCANS=folder adds scans of that layout (docs/cli.md)
 figures: setup ## draw the head model, its modes and expressions into out/figures
 	$(BIN)/python -m training.figures --output $(OUT)/figures
 
+minio: ## build the MinIO server that the tests use (once, some minutes; needs Go)
+	@sh scripts/minio.sh
+
 size: ## install into a fresh environment, print how large it is, fail above the limit
 	$(BIN)/python scripts/install_size.py
+
+protos: $(VENV)/.developed ## generate the Python stubs of the contracts in protos/
+	PYTHON=$(abspath $(BIN)/python) scripts/make-protos.sh
+
+contracts: ## check the style of the contracts, and that callers of the last release understand them
+	scripts/check-protos.sh
 
 clean: ## remove .venv, results and caches
 	rm -rf $(VENV) $(OUT) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 from maquette import networks, pipeline
 from maquette.errors import MaquetteError, ModelFileInvalid, NetworkFilesMissing
 from maquette.headmodel import load_head_model
-from maquette.provenance import version
+from maquette.release import version
 from maquette.settings import Settings
 
 DISTRIBUTION = "maquette"

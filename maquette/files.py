@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from maquette.errors import OutputError
@@ -59,7 +62,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, seal: str, stale: 
     """Write a set of files that belong together into a folder that may hold an older set.
 
     All bytes go to a hidden folder inside ``folder`` first. Then the old seal is removed, each file is moved to its
-    name, and the new seal last: a folder with a seal holds one complete set. One writer a folder.
+    name, and the new seal last: a folder with a seal holds one complete set. One writer a folder. An interrupt that
+    comes meanwhile takes effect when all is written.
 
     Args:
         folder: Where to; made if need be.
@@ -74,6 +78,11 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, seal: str, stale: 
         OutputError: The folder or a file cannot be written.
     """
     assert seal in files
+    with _interrupts_held():
+        return _write_folder(folder, files, seal, stale)
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes], seal: str, stale: Iterable[str]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob(f"{_PARTIAL}*"):
@@ -93,6 +102,26 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, seal: str, stale: 
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}", path=str(folder)) from error
     return [folder / name for name in files]
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait, as far as this thread may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda n, _frame: came.append(n))
+        yield
+    finally:
+        for number, handler in before.items():
+            # None is a handler that was not set from Python, and cannot be set from there either.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    for first in came[:1]:
+        signal.raise_signal(first)
 
 
 def _mode() -> int:

@@ -16,10 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from maquette.errors import FaceNotFound, InputError, OptionInvalid
 from maquette.events import HeadReady, Listener, ProductReady, Stage, StageFinished, StageStarted, ignore
-from maquette.report import Choice, build_report
+from maquette.options import ENGINES as ENGINES
+from maquette.options import check_engine
+from maquette.options import check_options as check_options
+from maquette.report import Choice, PhotoFacts, build_report
 from maquette.result import Result
 from maquette.rooms import (
-    FORMATS,
     DetectorRoom,
     MeshprocRoom,
     PhotoView,
@@ -28,17 +30,13 @@ from maquette.rooms import (
     ReconstructorRoom,
 )
 from maquette.settings import Settings
-from maquette.types import Face, Photo
+from maquette.types import Caution, Face, Photo
 
 FaceChoice = int | Literal["largest"]
 """A face by its number, 1 for the most prominent, or the one that is largest in the picture."""
 
 PhotoSource = Photo | Path | str | bytes
 """A photo already read, a path to a file, or a file's bytes."""
-
-ENGINES = ("open",)
-TEXTURE_SIZES = (1024, 2048)
-SIZE_LIMITS_MM = (10.0, 2000.0)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def local_rooms(settings: Settings, engine: str = "open") -> Rooms:
         OptionInvalid: There is no such engine.
         SetupError: Something that a room needs is missing.
     """
-    _one_of("engine", engine, ENGINES)
+    check_engine(engine)
     from services.meshproc.exports import Meshproc
     from services.reconstructor.engines.open.engine import OpenEngine
 
@@ -116,27 +114,6 @@ def local_rooms(settings: Settings, engine: str = "open") -> Rooms:
     if key not in _local.rooms:
         _local.rooms[key] = Rooms(local_detector(settings), OpenEngine(), Meshproc())
     return _local.rooms[key]
-
-
-def check_options(options: ReconstructOptions) -> None:
-    """Check options before any work is done (the hair library checks the name of a hair style).
-
-    Raises:
-        OptionInvalid: An option is out of its range.
-    """
-    _one_of("engine", options.engine, ENGINES)
-    _one_of("texture", options.texture, ("albedo", "photo"))
-    _one_of("texture size", options.texture_size, TEXTURE_SIZES)
-    _one_of("expression", options.expression, ("photo", "neutral"))
-    if not options.formats:
-        raise OptionInvalid(f"expected at least one format of {', '.join(FORMATS)}, found none")
-    for name in options.formats:
-        _one_of("format", name, FORMATS)
-    if len(set(options.formats)) != len(options.formats):
-        raise OptionInvalid(f"expected each format once, found {', '.join(options.formats)}")
-    low, high = SIZE_LIMITS_MM
-    if options.size_mm is not None and not low <= options.size_mm <= high:
-        raise OptionInvalid(f"expected a size of {low:g} to {high:g} mm, found {options.size_mm:g}")
 
 
 def read_photos(sources: Sequence[PhotoSource], settings: Settings) -> tuple[Photo, ...]:
@@ -166,7 +143,7 @@ def detect(detector: DetectorRoom, photo: Photo) -> tuple[Face, ...]:
         return detector.detect(photo)
 
 
-def choose_face(faces: Sequence[Face], face: FaceChoice, photo: Photo) -> Choice:
+def choose_face(faces: Sequence[Face], face: FaceChoice, photo: PhotoFacts) -> Choice:
     """Which of a photo's faces is meant.
 
     Raises:
@@ -181,6 +158,15 @@ def choose_face(faces: Sequence[Face], face: FaceChoice, photo: Photo) -> Choice
             faces=len(faces),
         )
     return Choice(face, len(faces))
+
+
+def face_cautions(photos: Sequence[PhotoFacts], choices: Sequence[Choice]) -> tuple[Caution, ...]:
+    """What to say of photos that show more than one face."""
+    return tuple(
+        Caution("several_faces", f"{photo.name}: there are {choice.count} faces; number {choice.number} was taken")
+        for photo, choice in zip(photos, choices, strict=True)
+        if choice.count > 1
+    )
 
 
 def reconstruct(
@@ -223,11 +209,15 @@ def reconstruct(
             head = rooms.reconstructor.complete(views, coarse, options)
         listener(HeadReady(head, complete=True))
         products: list[Product] = []
+        cautions = list(face_cautions(photos, choices))
         with clock.stage(Stage.EXPORT):
-            for product in rooms.meshproc.products(head, views, options):
-                products.append(product)
-                listener(ProductReady(product))
-    report = build_report(head, views, choices, options, face, products)
+            for made in rooms.meshproc.products(head, views, options):
+                if isinstance(made, Caution):
+                    cautions.append(made)
+                    continue
+                products.append(made)
+                listener(ProductReady(made))
+    report = build_report(head, views, choices, options, face, products, cautions)
     seconds = {str(stage): round(s, 4) for stage, s in clock.seconds.items()}
     timings = {"seconds": seconds, "total_seconds": round(time.perf_counter() - start, 4)}
     return Result(head, views, tuple(products), report, timings)
@@ -248,8 +238,3 @@ def _views(
         views.append(PhotoView(photo, chosen, detector.mask(photo, chosen)))
         choices.append(choice)
     return tuple(views), tuple(choices)
-
-
-def _one_of(what: str, value: object, known: Sequence[object]) -> None:
-    if value not in known:
-        raise OptionInvalid(f"expected {what} to be one of {', '.join(map(str, known))}, found {value}")

@@ -1,7 +1,6 @@
 """What a result was made with: versions, data files, networks, and one digest over all that decides its bytes."""
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.networks import ATTENTION, FILES
+from maquette.release import version
 from maquette.rooms import ReconstructOptions
 
 
@@ -25,11 +25,6 @@ class DataFile:
 
     name: str
     sha256: str
-
-
-def version() -> str:
-    """Version of the installed distribution."""
-    return importlib.metadata.version("maquette")
 
 
 @lru_cache(maxsize=1)

@@ -4,16 +4,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from maquette.headmodel import ARKIT_NAMES, HeadModel, load_head_model
 from maquette.measurements import SCALE_NOTE, measure
-from maquette.provenance import data_files, networks, options_json, request_digest, version
-from maquette.rooms import PhotoView, Product, ReconstructOptions
-from maquette.types import Bool, Camera, Face, Head, View
+from maquette.provenance import data_files, networks, options_json, request_digest
+from maquette.release import version
+from maquette.rooms import ReconstructOptions
+from maquette.types import Bool, Camera, Caution, Face, Head, View
 
 FORMAT = "maquette-report/1"
 REPORT_NAME = "report.json"
@@ -24,6 +25,73 @@ DETERMINISM = (
     "Nothing here is drawn at random. The same photos, options, release and numerical libraries on the same kind of "
     "processor make the same bytes in every file; only timings.json differs from run to run."
 )
+
+
+class PhotoFacts(Protocol):
+    """What a report says of a photo; a ``Photo`` is one, and so is what is known of it where its pixels are not."""
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the file's bytes."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        ...
+
+    @property
+    def focal_px(self) -> float | None:
+        """Focal length in pixels."""
+        ...
+
+
+class Sitting(Protocol):
+    """A photo with the face that was taken in it; a ``PhotoView`` is one."""
+
+    @property
+    def photo(self) -> PhotoFacts:
+        """The photo."""
+        ...
+
+    @property
+    def face(self) -> Face:
+        """The face."""
+        ...
+
+
+class FileFacts(Protocol):
+    """What a report says of a file; a ``Product`` is one, and so is the record of one that lies in the store."""
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        ...
+
+    @property
+    def media_type(self) -> str:
+        """Its media type."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,11 +109,12 @@ class Choice:
 
 def build_report(
     head: Head,
-    views: Sequence[PhotoView],
+    views: Sequence[Sitting],
     choices: Sequence[Choice],
     options: ReconstructOptions,
     face: int | str,
-    products: Sequence[Product],
+    products: Sequence[FileFacts],
+    cautions: Sequence[Caution] = (),
 ) -> dict[str, Any]:
     """Everything about a result that is not in its files.
 
@@ -56,6 +125,7 @@ def build_report(
         options: What the caller chose.
         face: Which face the caller asked for.
         products: The files made.
+        cautions: What was found out about them, beside what the head says of itself.
 
     Returns:
         A JSON-serialisable object that ``report.schema.json`` describes.
@@ -78,12 +148,15 @@ def build_report(
         "uncertainty": _uncertainty(head, model),
         "measurements": _measurements(head, model),
         "hair": [h.name for h in head.hair],
-        "cautions": [{"code": c.code, "message": c.message} for c in head.fit.warnings],
-        "products": [
-            {"name": p.name, "media_type": p.media_type, "bytes": len(p.data), "sha256": p.sha256} for p in products
-        ],
+        "cautions": [{"code": c.code, "message": c.message} for c in (*head.fit.warnings, *cautions)],
+        "products": [file_json(p) for p in products],
         "determinism": DETERMINISM,
     }
+
+
+def file_json(file: FileFacts) -> dict[str, Any]:
+    """A file as reports list it."""
+    return {"name": file.name, "media_type": file.media_type, "bytes": file.size, "sha256": file.sha256}
 
 
 def face_json(face: Face) -> dict[str, Any]:
@@ -133,7 +206,7 @@ def _model(head: Head, model: HeadModel | None) -> dict[str, Any]:
     }
 
 
-def _photo(view: PhotoView, choice: Choice, fitted: View) -> dict[str, Any]:
+def _photo(view: Sitting, choice: Choice, fitted: View) -> dict[str, Any]:
     photo = view.photo
     residual = np.asarray(fitted.residual_px, np.float64)
     return {

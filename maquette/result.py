@@ -40,8 +40,8 @@ class Result:
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """What a user of this result should know."""
-        return self.head.fit.warnings
+        """What a user of this result should know: of the head, then of its files."""
+        return tuple(Caution(c["code"], c["message"]) for c in self.report["cautions"])
 
     def save(self, folder: Path | str) -> list[Path]:
         """Write the products, ``timings.json`` and, last, ``report.json``.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from maquette.types import Face, Head, Mask, Photo
+from maquette.types import Caution, Face, Head, Mask, Photo
 
 FORMATS = ("obj", "glb", "ply", "stl")
 
@@ -63,6 +63,11 @@ class Product:
     data: bytes = field(repr=False)
 
     @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data)
+
+    @property
     def sha256(self) -> str:
         """Hex digest of the bytes."""
         return hashlib.sha256(self.data).hexdigest()
@@ -95,6 +100,12 @@ class ReconstructorRoom(Protocol):
 class MeshprocRoom(Protocol):
     """Head to products."""
 
-    def products(self, head: Head, views: Sequence[PhotoView], options: ReconstructOptions) -> Iterator[Product]:
-        """Mesh files in the order asked for, then ``preview.png`` and ``overlay.png``; each as soon as it is ready."""
+    def products(
+        self, head: Head, views: Sequence[PhotoView], options: ReconstructOptions
+    ) -> Iterator[Product | Caution]:
+        """Mesh files in the order asked for, then ``preview.png`` and ``overlay.png``; each as soon as it is ready.
+
+        A format that cannot be made of this head is replaced by a caution that says why, if others are asked for;
+        raises MeshInvalid if it is the only one.
+        """
         ...

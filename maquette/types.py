@@ -227,7 +227,7 @@ class Hair:
         vertices: (H, 3) float32 mm, head frame, on the posed head.
         triangles: (T, 3) int32.
         uv: (H, 2) float32.
-        colour: (N, N, 4) uint8 RGBA, straight alpha.
+        colour: (P, Q, 4) uint8 RGBA, straight alpha.
     """
 
     name: str

@@ -4,11 +4,20 @@ import os
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from PIL import Image
 
 from maquette.demo import sample_photo
 from maquette.networks import require_networks
 from maquette.settings import Settings
+from tests.servers.minio import minio, minio_binary
+from tests.servers.postgres import postgres
+from tests.servers.triton import triton, triton_settings
+
+__all__ = ["minio", "minio_binary", "postgres", "triton", "triton_settings"]
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +63,19 @@ def group(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "group.png"
     picture.save(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def _spans() -> InMemorySpanExporter:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return exporter
+
+
+@pytest.fixture
+def spans(_spans: InMemorySpanExporter) -> InMemorySpanExporter:
+    """Spans that end during this test."""
+    _spans.clear()
+    return _spans

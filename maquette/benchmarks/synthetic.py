@@ -24,6 +24,10 @@ SEED = 20
 WANTED_ERROR_MM, WANTED_GAIN_PERCENT, WANTED_REPEATABILITY = 2.2, 12.0, 0.5
 
 
+REGIONS = ("face", "scalp", "bust")
+"""Where errors are compared with the uncertainty given."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """One head and what was made of two pictures of it.
@@ -52,7 +56,9 @@ def run(count: int = COUNT, json: bool = False, rooms: pipeline.Rooms | None = N
         the model's mean head; ``gain_percent``; ``repeatability_mm``: distance of the two predictions of one head;
         ``between_predictions_mm`` and ``between_heads_mm``: of predictions of different heads, and of those heads;
         ``repeatability_ratio``: repeatability over the difference of the heads; ``within_two_sigma``: share of the
-        face's coordinates whose error is at most twice the uncertainty given; ``failed``: pictures without a result.
+        face's coordinates whose error is at most twice the uncertainty given; ``error_by_sigma_face``, ``…_scalp`` and
+        ``…_bust``: root mean square error of a region's coordinates by that of the uncertainty given, the face laid on
+        the true one; ``failed``: pictures without a result.
     """
     settings = Settings()
     pairs, failed = _pairs(count, rooms or pipeline.local_rooms(settings))
@@ -78,6 +84,8 @@ def summary(model: HeadModel, pairs: list[Pair]) -> dict[str, Any]:
         for p in pairs
         for g, s in zip(p.guesses, p.sigmas, strict=True)
     ]
+    squares = np.array([_squares(g, p.truth, face) for p in pairs for g in p.guesses])
+    variances = np.array([s.astype(np.float64) ** 2 for p in pairs for s in p.sigmas])
     error, mean_head, repeatability = (float(np.mean(x)) for x in (errors, base, same))
     between = float(np.mean(heads))
     return {
@@ -89,12 +97,27 @@ def summary(model: HeadModel, pairs: list[Pair]) -> dict[str, Any]:
         "between_heads_mm": round(between, 4),
         "repeatability_ratio": round(repeatability / between, 4),
         "within_two_sigma": round(float(np.mean(inside)), 4),
+        **{
+            f"error_by_sigma_{name}": round(_ratio(squares[:, model.region(name)], variances[:, model.region(name)]), 4)
+            for name in REGIONS
+        },
     }
 
 
 def distance(a: Float32, b: Float32, face: Bool) -> float:
     """Mean distance in mm of the face's vertices of (V, 3) meshes, the first laid on the second by a similarity."""
     return float(np.linalg.norm(_laid(a, b, face) - b[face], axis=1).mean())
+
+
+def _squares(a: Float32, b: Float32, face: Bool) -> Float64:
+    """(V,) mm², mean over the axes, of the vertices' errors when the faces are laid on each other."""
+    scale, turn, shift = fit_similarity(a[face], b[face])
+    return np.asarray(((scale * a @ turn.T + shift - b) ** 2).mean(1), np.float64)
+
+
+def _ratio(squares: Float64, variances: Float64) -> float:
+    given = float(variances.mean())
+    return float(np.sqrt(squares.mean() / given)) if given > 0 else float("inf")
 
 
 def _laid(a: Float32, b: Float32, face: Bool) -> Float64:
@@ -138,6 +161,7 @@ def _print(result: dict[str, Any]) -> None:
             row("two heads, mm", "between_heads_mm"),
             row("one head's pictures / two heads", "repeatability_ratio", f"less than {WANTED_REPEATABILITY}"),
             row("errors within two sigma", "within_two_sigma", "about 0.95"),
+            *(row(f"error by sigma, {name}", f"error_by_sigma_{name}", "about 1") for name in REGIONS),
         ],
         right=("value",),
     )

@@ -68,3 +68,13 @@ def test_the_benchmark_finds_the_fit_good_enough(capsys: pytest.CaptureFixture[s
     assert result["gain_percent"] > 8
     assert result["repeatability_ratio"] < 0.5
     assert 0.85 < result["within_two_sigma"] < 0.995
+
+
+def test_errors_as_large_as_their_sigma_give_a_ratio_of_one(model: HeadModel) -> None:
+    rng = np.random.default_rng(1)
+    truth = model.vertices(rng.normal(0, 0.9, len(model.identity_modes)))
+    sigma = np.full(len(truth), 0.5, np.float32)
+    sigma[model.region("bust")] = 2.0
+    noisy = [(truth + sigma[:, None] * rng.normal(size=truth.shape)).astype(np.float32) for _ in range(2)]
+    found = summary(model, [Pair(truth, (noisy[0], noisy[1]), (sigma, sigma)), Pair(truth, (noisy[0],), (sigma,))])
+    assert [found[f"error_by_sigma_{r}"] for r in ("face", "scalp", "bust")] == pytest.approx([1, 1, 1], abs=0.03)

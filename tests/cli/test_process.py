@@ -12,7 +12,9 @@ from maquette.settings import Settings
 
 
 def start(*words: str, **environment: str) -> subprocess.Popen[str]:
-    program = [sys.executable, "-c", "from maquette.cli import main; main()", *words]
+    # A shell that starts the tests in its background has SIGINT ignored, and children inherit that.
+    sane = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = [sys.executable, "-c", f"{sane}from maquette.cli import main; main()", *words]
     return subprocess.Popen(
         program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )

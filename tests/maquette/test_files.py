@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,3 +99,20 @@ def test_a_folder_without_permission_is_found_out_early(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="no permission"):
         check_writable(tmp_path / "head")
+
+
+def test_ctrl_c_while_a_set_is_written_takes_effect_when_it_is_whole(tmp_path: Path) -> None:
+    class Impatient(dict[str, bytes]):
+        def items(self) -> Iterator[tuple[str, bytes]]:  # type: ignore[override]
+            signal.raise_signal(signal.SIGINT)
+            yield from super().items()
+
+    # Whoever starts the tests in the background of a shell has SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_folder(tmp_path / "f", Impatient({"a": b"1", "seal": b"s"}), seal="seal")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert contents(tmp_path / "f") == {"a": b"1", "seal": b"s"}

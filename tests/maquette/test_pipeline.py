@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from maquette import pipeline
@@ -63,6 +64,18 @@ def test_the_largest_face_is_told_by_size_alone(sample: Path, rooms: Rooms, sett
     smaller = replace(face, size=face.size / 2)
     assert pipeline.choose_face([smaller, face], "largest", photo).number == 2
     assert pipeline.choose_face([smaller, face], 1, photo).number == 1
+
+
+def test_a_head_of_one_of_several_people_says_so(
+    sample: Path, rooms: Rooms, settings: Settings, result: Result
+) -> None:
+    (photo,) = pipeline.read_photos([sample], settings)
+    twice = replace(photo, pixels=np.hstack([photo.pixels, photo.pixels]), name="both.png")
+    options = ReconstructOptions(detail=False, hair="none", formats=("ply",))
+    both = pipeline.reconstruct([twice], rooms=rooms, settings=settings, options=options, face=2)
+    (caution,) = [c for c in both.cautions if c.code == "several_faces"]
+    assert caution.message == "both.png: there are 2 faces; number 2 was taken"
+    assert "several_faces" not in {c.code for c in result.cautions}
 
 
 def test_the_shape_is_announced_before_its_texture_and_files(result: Result, events: list[Event]) -> None:

@@ -18,7 +18,8 @@ _FACE = (110, 0, 334, 224)
 """Square around the sample's face, pixels."""
 
 HEIC_FILE = Path(__file__).with_name("portrait.heic")
-"""The same square at 128 pixels. No encoder of this kind is under terms that this project could carry."""
+"""Picture 1 of seed 7 of ``training.pictures``, 128 pixels. No encoder of this kind is under terms that this project
+could carry."""
 
 
 @cache
