@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --no-input --disable-pip-version-check
 .PHONY: help setup demo test lint format bench figures size protos contracts clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## make .venv, install Maquette into it, fetch the landmark networks
 	@$(BIN)/maquette setup
@@ -37,6 +37,15 @@ bench: setup ## measure; SCANS=folder adds scans of that layout (docs/cli.md)
 	$(if $(SCANS),$(BIN)/maquette bench scans --root $(SCANS))
 	$(BIN)/maquette bench hostile
 	$(BIN)/maquette bench time
+
+bench-load: $(VENV)/.developed ## what gateway and services cost and bear; ARGS="--only uploads"
+	@$(BIN)/maquette setup
+	$(BIN)/python -m bench.load $(ARGS)
+
+bench-chaos: $(VENV)/.developed ## kill every process while heads are made; ARGS="--jobs 50 --seed 3"
+	@$(BIN)/maquette setup
+	@$(BIN)/maquette triton --fetch
+	$(BIN)/python -m bench.chaos $(ARGS)
 
 figures: setup ## draw the head model, its modes and expressions into out/figures
 	$(BIN)/python -m training.figures --output $(OUT)/figures

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import memory, overhead, streams, throughput, uploads
 from bench.figures import Figure, summary, table
 from bench.photos import MOST, write_photos
-from bench.processes import few_cores
+from bench.processes import LOOPBACK, few_cores, free_ports
 from bench.spans import collecting
 from bench.stage import ROOMS, Plan, open_stage
 from maquette.cli import exits
@@ -94,10 +94,11 @@ class _Load:
             return await throughput.measure_throughput(stage, self._photos, self._cores, asked.heads, asked.rounds)
 
     async def _overhead(self) -> Figure:
-        async with collecting() as collector:
-            sends = {"MAQUETTE_TELEMETRY_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "500"}
-            async with open_stage(self._plan(sends), self._keep("overhead")) as stage:
-                return await overhead.measure_overhead(stage, collector, self._photos, self._asked.overhead_jobs)
+        (port,) = free_ports(1)
+        endpoint = f"http://{LOOPBACK}:{port}"
+        sends = {"MAQUETTE_TELEMETRY_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "500"}
+        async with open_stage(self._plan(sends), self._keep("overhead")) as stage, collecting(port) as collector:
+            return await overhead.measure_overhead(stage, collector, self._photos, self._asked.overhead_jobs)
 
     async def _uploads(self) -> Figure:
         # The rest of the installation has no part in it, and the store is always the folder.

@@ -40,12 +40,10 @@ class Collector(rpc.TraceServiceServicer):
 
     Attributes:
         spans: So far.
-        endpoint: Where to send to.
     """
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
-        self.endpoint = ""
         self._more = asyncio.Event()
 
     async def Export(  # noqa: N802
@@ -81,13 +79,15 @@ class Collector(rpc.TraceServiceServicer):
 
 
 @asynccontextmanager
-async def collecting() -> AsyncIterator[Collector]:
-    """Collect spans on a free port."""
+async def collecting(port: int) -> AsyncIterator[Collector]:
+    """Collect spans that come to a port of loopback.
+
+    To be begun when all processes are started: gRPC does not bear its process to be forked.
+    """
     collector = Collector()
     server = grpc.aio.server()
     rpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
-    port = server.add_insecure_port(f"{LOOPBACK}:0")
-    collector.endpoint = f"http://{LOOPBACK}:{port}"
+    server.add_insecure_port(f"{LOOPBACK}:{port}")
     await server.start()
     try:
         yield collector

@@ -1,6 +1,5 @@
 """Wheels that are fetched for the files in them and never installed: by the package installer that is here anyway."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -8,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from maquette.errors import DownloadFailed
@@ -97,7 +97,8 @@ def _bytes_in(folder: Path) -> int:
 
 def _pip(requirement: str, advice: str) -> list[str]:
     """How to call pip: this interpreter's own, or the one uv provides where the environment has none."""
-    if importlib.util.find_spec("pip") is not None:
+    # On the path alone: setuptools' own finder, once asked, warns in a process that has distutils.
+    if PathFinder.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     uv = shutil.which("uv")
     if uv is None:

