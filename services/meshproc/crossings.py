@@ -14,14 +14,14 @@ _CLEAR_MM = 1e-3
 _HITS = 4
 """Most triangles that are looked for along one edge."""
 
-_AROUND_MM = 5.0
-"""How far around crossings the surface is looked at while it is drawn apart."""
+_AROUND_MM = 4.0
+"""How far around crossings the surface is looked at while it is drawn apart; nothing moves as far."""
 
 _LONG_MM = 4.0
 """Vertices whose edges are longer than this on average stay: what they would drag along is too much."""
 
-_TRIES, _ROUNDS, _WIDER = 3, 24, 3
-"""Searches of the whole surface; steps of drawing apart between them; steps after which the zone grows by a ring."""
+_ROUNDS, _SWEEPS, _WIDER = 24, 2, 2
+"""Searches of the surface around crossings; smoothings after each; searches after which the zone grows by a ring."""
 
 
 def crossings(vertices: Float32, triangles: Int32, ends: Int32 | None = None) -> Int32:
@@ -32,7 +32,7 @@ def crossings(vertices: Float32, triangles: Int32, ends: Int32 | None = None) ->
     Args:
         vertices: (V, 3) float32.
         triangles: (F, 3) int32.
-        ends: (E, 2) int32, the edges to look at; all edges of a closed surface when None.
+        ends: (E, 2) int32, the edges to look at; those between two triangles, and some of the rim, when None.
 
     Returns:
         (N, 3) int32: the two ends of an edge, and the triangle.
@@ -72,7 +72,7 @@ def _through(vertices: Float64, triangles: Int32, pairs: Int32) -> Bool:
     return np.asarray((before * after < 0) & inside, bool)
 
 
-def drawn_apart(vertices: Float32, triangles: Int32) -> Float32:
+def drawn_apart(vertices: Float32, triangles: Int32, calm: Bool) -> Float32:
     """Vertices of a closed surface that passes through itself in few places, smoothed there until it does no longer.
 
     Folds and thin overlaps disappear that way. Where something passes through as a whole, crossings can be left; of
@@ -81,22 +81,20 @@ def drawn_apart(vertices: Float32, triangles: Int32) -> Float32:
     Args:
         vertices: (V, 3) float32 mm.
         triangles: (F, 3) int32.
+        calm: (F,) bool, triangles that are known to cross nothing, so that it need not be looked for.
 
     Returns:
         (V, 3) float32 mm; those of clean surfaces and those away from crossings are unchanged.
     """
-    best, fewest = vertices, len(triangles)
-    for _ in range(_TRIES):
-        crossing = crossings(vertices, triangles)
-        if len(crossing) < fewest:
-            best, fewest = vertices, len(crossing)
-        if not fewest:
-            break
-        patch = _around(vertices, triangles, crossing)
-        used, local = np.unique(triangles[patch], return_inverse=True)
-        vertices = vertices.copy()
-        vertices[used] = _relaxed(vertices[used].astype(np.float64), local.reshape(-1, 3).astype(np.int32))
-    return best
+    suspect = triangles[~calm]
+    crossing = crossings(vertices, suspect)
+    if not len(crossing):
+        return vertices
+    patch = _around(vertices, suspect, crossing)
+    used, local = np.unique(suspect[patch], return_inverse=True)
+    out = vertices.copy()
+    out[used] = _relaxed(vertices[used].astype(np.float64), local.reshape(-1, 3).astype(np.int32))
+    return out
 
 
 def _around(vertices: Float32, triangles: Int32, crossing: Int32) -> Int32:
@@ -121,9 +119,13 @@ def _relaxed(points: Float64, faces: Int32) -> Float32:
     ring = sparse.csr_array((np.ones(len(both)), both.T), shape=(count, count))
     held = np.bincount(both[:, 0], np.tile(length, 2), count) > _LONG_MM * np.bincount(both[:, 0], minlength=count)
     held[boundary_edges(faces)] = True
+    best, fewest = points.astype(np.float32), len(faces)
     for k in range(_ROUNDS):
-        crossing = crossings(points.astype(np.float32), faces, ends)
-        if not len(crossing):
+        now = points.astype(np.float32)
+        crossing = crossings(now, faces, ends)
+        if len(crossing) < fewest:
+            best, fewest = now, len(crossing)
+        if not fewest:
             break
         zone = np.zeros(count, bool)
         zone[crossing[:, :2]] = zone[faces[crossing[:, 2]]] = True
@@ -132,6 +134,6 @@ def _relaxed(points: Float64, faces: Int32) -> Float32:
         move = np.flatnonzero(zone & ~held)
         near = pull[move]
         total = near.sum(1)[:, None]
-        for _ in range(2):
+        for _ in range(_SWEEPS):
             points[move] += 0.5 * ((near @ points) / total - points[move])
-    return points.astype(np.float32)
+    return best

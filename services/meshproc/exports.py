@@ -70,19 +70,22 @@ class Meshproc:
             "stl": job.stl,
         }
         job.prepare()
+        pictures: list[Callable[[], Product]] = [job.preview]
+        if views:
+            pictures.append(lambda: job.overlay(views[0]))
         # The pictures are drawn beside the files: most of either runs outside the interpreter.
         with ThreadPoolExecutor(max_workers=1) as beside:
-            pictures = [beside.submit(job.preview)]
-            if views:
-                pictures.append(beside.submit(job.overlay, views[0]))
+            drawn = [beside.submit(picture) for picture in pictures]
             try:
                 for name in options.formats:
                     yield from makers[name]()
-                for picture in pictures:
-                    yield picture.result()
+                # What is still waiting when the files are there is drawn here.
+                here = {k: picture() for k, picture in enumerate(pictures) if drawn[k].cancel()}
+                for k, future in enumerate(drawn):
+                    yield here[k] if k in here else future.result()
             finally:
-                for picture in pictures:
-                    picture.cancel()
+                for future in drawn:
+                    future.cancel()
 
 
 class _Job:

@@ -21,7 +21,7 @@ _MOUTH_DEPTH_MM = 20.0
 _EYE_DEPTH_MM, _EYE_INWARDS_MM = 35.0, 14.0
 """Where an eye's tip lies, from the middle of the eyeball: deep enough to look at the side of the nose from within."""
 
-_PLUG_DEPTH, _PLUG_LIMITS_MM = 0.9, (1.0, 10.0)
+_PLUG_DEPTH, _PLUG_LIMITS_MM = 0.75, (1.0, 10.0)
 """Depth of an open mouth by its height."""
 
 _OPEN_MM = 2.0
@@ -34,7 +34,7 @@ _INTO_SKIN_MM, _TEETH_INTO_LIPS_MM = 1.5, 3.0
 """How far a plug and teeth reaches into lips and lids: surfaces that run along each other cannot be united cleanly."""
 
 _PLUG_EDGE_MM = 4.0
-"""Length of a plug's edges: longer ones could not be bent out of a way."""
+"""Length of the edges of a mouth's plug: longer ones could not be bent out of a way."""
 
 _HIDDEN_MM = 0.02
 
@@ -72,7 +72,7 @@ def filling(model: HeadModel, mesh: HeadMesh, points: Float32, opening: Opening)
             teeth = component == model.component_names.index("teeth")
             solids.append(_teeth(points, fan(mesh.quads[teeth]), turn))
     else:
-        solids = [turn.wedge(_INTO_SKIN_MM, _SOCKET_MM).refine_to_length(_PLUG_EDGE_MM)]
+        solids = [turn.wedge(_INTO_SKIN_MM, _SOCKET_MM)]
         ball = component == model.component_names.index(opening.name)
         skins.append(_front(points, fan(mesh.quads[ball]), opening))
     for skin in skins:

@@ -21,7 +21,10 @@ from maquette.headmodel import HeadModel
 from maquette.types import Bool, Float64, Int32
 from services.meshproc.mesh import HeadMesh, fan, quad_components
 
-_RINGS = {"mouth": (7, 6, 8, 5, 4), "eye": (5, 6, 4, 7, 3)}
+_CALM = ("brow_left", "brow_right", "cheek_left", "cheek_right", "forehead", "scalp")
+"""Regions where nothing is near enough to be crossed."""
+
+_RINGS = {"mouth": (8, 7, 6, 5, 4), "eye": (6, 5, 7, 4, 3)}
 """How many rings of faces around an opening are taken out, the best first."""
 
 
@@ -52,11 +55,13 @@ class Openings:
 
     Attributes:
         rest: (F, 3) int32, the skin beyond the rings.
+        calm: (F,) bool, those of its faces that cross nothing, whatever the head.
         rim: (R,) int32, the edge of the bust, in the direction of the skin's faces.
         openings: Mouth, left eye, right eye.
     """
 
     rest: Int32
+    calm: Bool
     rim: Int32
     openings: tuple[Opening, ...]
 
@@ -74,10 +79,13 @@ def openings_of(model: HeadModel, mesh: HeadMesh) -> Openings:
         assert left[ring.quads].all(), "openings of the skin are too near to each other"
         left[ring.quads] = False
         openings.append(_cut(mesh, name, ring, len(mesh.vertices) + len(openings)))
-    rest = fan(mesh.quads[left[mesh.source]])
+    beyond = np.flatnonzero(left[mesh.source])
+    rest = fan(mesh.quads[beyond])
+    calm = np.logical_or.reduce([model.region(r) for r in _CALM])[model.quads].all(1)[mesh.source[beyond]]
+    corners = 3 + (mesh.quads[beyond, 2] != mesh.quads[beyond, 3])
     edge = open_edges(rest)
     rim = edge[~np.isin(edge, np.concatenate([o.border[:, 0] for o in openings])).all(1)]
-    return Openings(rest, _in_order(rim), tuple(openings))
+    return Openings(rest, np.repeat(calm, corners - 2), _in_order(rim), tuple(openings))
 
 
 @dataclass(frozen=True, eq=False)

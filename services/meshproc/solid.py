@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from maquette.errors import MeshInvalid
 from maquette.headmodel import HeadModel
-from maquette.types import Float32, Int32
+from maquette.types import Bool, Float32, Int32
 from services.meshproc.crossings import drawn_apart
 from services.meshproc.detail import grid_of
 from services.meshproc.fillings import filling, manifold, tip_of
@@ -67,7 +67,7 @@ def build_solid(model: HeadModel, mesh: HeadMesh) -> Solid:
         faces.append(np.where(inset.triangles < 0, -1 - inset.triangles, inset.triangles + count))
         vertices.append(inset.vertices)
         count += len(inset.vertices)
-    return _tidy(Solid(np.concatenate(vertices), np.concatenate(faces)))
+    return _tidy(Solid(np.concatenate(vertices), np.concatenate(faces)), cut.calm)
 
 
 def _nostrils_apart(model: HeadModel, grid: HeadMesh, vertices: Float32) -> Float32:
@@ -156,12 +156,20 @@ def _largest(solid: manifold3d.Manifold) -> Solid:
     return Solid(np.asarray(mesh.vert_properties[:, :3], np.float32), np.asarray(mesh.tri_verts, np.int32))
 
 
-def _tidy(solid: Solid) -> Solid:
-    """Drop points that no face uses, and draw apart what passes through itself."""
+def _tidy(solid: Solid, calm: Bool | None = None) -> Solid:
+    """Drop points that no face uses, and draw apart what passes through itself.
+
+    Args:
+        solid: What to tidy up.
+        calm: (C,) bool, which of its first faces are known to cross nothing.
+    """
     used = np.zeros(len(solid.vertices), bool)
     used[solid.triangles] = True
     triangles = (np.cumsum(used) - 1).astype(np.int32)[solid.triangles]
-    return Solid(drawn_apart(solid.vertices[used], triangles), triangles)
+    known = np.zeros(len(triangles), bool)
+    if calm is not None:
+        known[: len(calm)] = calm
+    return Solid(drawn_apart(solid.vertices[used], triangles, known), triangles)
 
 
 @lru_cache(maxsize=4)

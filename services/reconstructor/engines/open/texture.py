@@ -1,6 +1,7 @@
 """Photos onto the head: colour maps and relief in the head model's UV atlas."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -73,22 +74,25 @@ def build_textures(
         tell_tissues(atlas, s, hair_volume(atlas, p, v, photo, s))
         for s, p, v, photo in zip(samples, posed, fit.views, views, strict=True)
     ]
-    displacement, normal = _detail(atlas, samples, tissues, posed) if options.detail else (None, None)
-    seen = merge(atlas, samples, tissues)
-    # Texels that look like skin without doubt are skin: the hair was sought on a coarser grid.
-    fallen = _fallen(atlas, samples, posed, hair) * (1 - np.square(seen.skin))
-    seen = replace(seen, skin=seen.skin * (1 - fallen), hair=np.maximum(seen.hair, fallen))
-    tone = _tone(seen)
-    light = tissues[0].light
-    shade = shade_of(atlas, samples[0], light)
-    worn = hair[0].shades[2] if hair else None
-    lit, albedo, weight = _colours(atlas, seen, tissues, tone, fallen, _exposure(seen, shade), worn)
-    del seen
-    lit *= shade
-    lids = shade[atlas.region(*LIDS) > 0.5].mean(0)
-    albedo, photo = atlas.whole(albedo), atlas.whole(lit)
-    tints = measure_tints(views[0], fit.views[0], tone)
-    paint_inner(atlas, albedo, photo, lids, float(light[3].mean()), tints, tone)
+    # Relief and colour need nothing of each other, and most of both runs outside the interpreter.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        detail = beside.submit(_detail, atlas, samples, tissues, posed) if options.detail else None
+        seen = merge(atlas, samples, tissues)
+        # Texels that look like skin without doubt are skin: the hair was sought on a coarser grid.
+        fallen = _fallen(atlas, samples, posed, hair) * (1 - np.square(seen.skin))
+        seen = replace(seen, skin=seen.skin * (1 - fallen), hair=np.maximum(seen.hair, fallen))
+        tone = _tone(seen)
+        light = tissues[0].light
+        shade = shade_of(atlas, samples[0], light)
+        worn = hair[0].shades[2] if hair else None
+        lit, albedo, weight = _colours(atlas, seen, tissues, tone, fallen, _exposure(seen, shade), worn)
+        del seen
+        lit *= shade
+        lids = shade[atlas.region(*LIDS) > 0.5].mean(0)
+        albedo, photo = atlas.whole(albedo), atlas.whole(lit)
+        tints = measure_tints(views[0], fit.views[0], tone)
+        paint_inner(atlas, albedo, photo, lids, float(light[3].mean()), tints, tone)
+        displacement, normal = (None, None) if detail is None else detail.result()
     return Textures(
         _without_gutters(atlas, encode(photo)),
         _without_gutters(atlas, encode(albedo)),
