@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.context import Gateway, TheGateway
-from gateway.keys import ApiKey, Scope
+from gateway.jobs.keys import ApiKey, Scope
 from gateway.observe import HEADERS_KEY, KEY_KEY
 from maquette.errors import KeyInvalid
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.keys import check_rate
+from gateway.jobs.keys import check_rate
 from maquette.errors import OptionInvalid
 
 MOST_PHOTOS = 16

@@ -61,7 +61,8 @@ Every error carries a stable ``code`` (used in JSON, in gRPC details and in prob
 command line, and one sentence that says what was expected and what came.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class MaquetteError(Exception):
@@ -422,3 +423,24 @@ class RangeInvalid(RequestError):
     """A range that the file does not have."""
 
     code = "range_invalid"
+
+
+def error_of(code: str, message: str, detail: Mapping[str, Any]) -> MaquetteError:
+    """The error of this tree with a code; where a class inherits its code, its parent counts.
+
+    Args:
+        code: As another process wrote it; of one that is not known here, a ServiceError with ``remote_code`` is made.
+        message: Its sentence.
+        detail: Its facts.
+    """
+    below: list[type[MaquetteError]] = [MaquetteError]
+    for kind in below:
+        if kind.code == code:
+            error, facts = kind(message), dict(detail)
+            break
+        below += kind.__subclasses__()
+    else:
+        error, facts = ServiceError(message), {**detail, "remote_code": code}
+    # Not by keywords: what another release calls a detail need not be one that can be passed so.
+    error.detail = facts
+    return error

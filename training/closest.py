@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from maquette.geometry.raster import Scene
-from maquette.geometry.surface import vertex_normals
+from maquette.geometry.surface import unit, vertex_normals
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -29,7 +29,7 @@ class ClosestPoints:
         parents, weights = _lattice(points, triangles, _SAMPLE_STEP)
         corners = triangles[parents]
         at = np.einsum("nkc,nk->nc", points[corners], weights)
-        facing = _unit(np.einsum("nkc,nk->nc", normals[corners], weights))
+        facing = unit(np.einsum("nkc,nk->nc", normals[corners], weights))
         self._parents, self._normals = parents, normals
         self._tree = cKDTree(np.c_[at, facing * _NORMAL_LENGTH])
 
@@ -44,7 +44,7 @@ class ClosestPoints:
         corners = self._points[self._triangles[parents]]
         weights = closest_on_triangles(points[:, None], corners)
         position = np.einsum("nmkc,nmk->nmc", corners, weights)
-        facing = _unit(np.einsum("nmkc,nmk->nmc", self._normals[self._triangles[parents]], weights))
+        facing = unit(np.einsum("nmkc,nmk->nmc", self._normals[self._triangles[parents]], weights))
         cosine = (facing * normals[:, None]).sum(2)
         cost = np.linalg.norm(position - points[:, None], axis=2) + _NORMAL_LENGTH * (1 - cosine)
         rows, best = np.arange(len(points)), cost.argmin(1)
@@ -59,7 +59,7 @@ def sky_seen(points: Array, triangles: Index, vertices: Index) -> Array:
     k = np.arange(n) + 0.5
     polar, around = np.arccos(1 - 2 * k / n), np.pi * (1 + 5**0.5) * k
     ball = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], 1)
-    rays = _unit(normals[:, None] + 0.999 * ball)
+    rays = unit(normals[:, None] + 0.999 * ball)
     origins = points[vertices][:, None] + 0.05 * normals[:, None]
     return np.asarray(1 - Scene(points, triangles).cast(origins, rays).covered.mean(1), np.float64)
 
@@ -110,7 +110,3 @@ def _lattice(points: Array, triangles: Index, step: float) -> tuple[Index, Array
         parents.append(np.repeat(members, len(grid)))
         weights.append(np.tile(grid, (len(members), 1)))
     return np.concatenate(parents), np.concatenate(weights)
-
-
-def _unit(vectors: Array) -> Array:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12), np.float64)

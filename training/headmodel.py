@@ -7,7 +7,7 @@ import igl
 import numpy as np
 from numpy.typing import NDArray
 
-from maquette.geometry.surface import edges
+from maquette.geometry.surface import edges, unit
 from maquette.headmodel.model import FORMAT, pack
 from training.atlas import Atlas, boxed_uv, disk_uv, skin_uv
 from training.blendshapes import GAZE_DEGREES, blendshapes, clear_eyeball, close_lids, draw_tongue_out, turn_eyeball
@@ -93,7 +93,7 @@ class Mesh:
             if bag.uv is None:
                 raise ValueError("the lining has no layout")
             n, m = len(loop), len(bag.corners)
-            ring_uv = np.concatenate([_unit(bag.uv[:n]), bag.uv])
+            ring_uv = np.concatenate([unit(bag.uv[:n]), bag.uv])
             if name == "mouth":
                 order = np.r_[0, np.arange(n - 1, 0, -1)]
                 own = np.concatenate([count + r * n + order for r in range(rings)] + [[count + rings * n]])
@@ -173,10 +173,6 @@ class Mesh:
         self.uv_quads[turn] = np.roll(self.uv_quads[turn], -1, 1)
 
 
-def _unit(points: Array) -> Array:
-    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), np.float64)
-
-
 def _symmetrise(bag: Part, mirror: Index, ict: ShapeLibrary) -> None:
     """Bind the right half of a bag to the mirror image of the left half's source points."""
     x = bag.points(ict.vertices)[:, 0]
@@ -194,7 +190,7 @@ def _eye_uv(eye: Part, slot: int) -> tuple[Array, Index]:
     cap = np.flatnonzero((quads == pole).any(1))
     ring = np.array([[c for c in row if c != pole] for row in quads[cap]])
     quads[cap] = np.where(quads[cap] == pole, pole + np.arange(len(cap))[:, None], quads[cap])
-    return disk_uv(np.concatenate([uv[:-1], _unit(uv[ring].mean(1))]), slot), quads
+    return disk_uv(np.concatenate([uv[:-1], unit(uv[ring].mean(1))]), slot), quads
 
 
 def _iris_landmarks(mesh: Mesh) -> tuple[Index, Array]:

@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from gateway.jobs import claims, heads, journal, leases, names, rows, schema, sweeps
 from gateway.jobs.database import Database, Transaction
+from gateway.jobs.keys import KeyStore
 from gateway.jobs.types import (
     CreatedExport,
     CreatedHead,
@@ -26,7 +27,6 @@ from gateway.jobs.types import (
     Receipt,
 )
 from gateway.jobs.worktypes import Beat, Claim, Counts, Lease, Removal, Step, Swept
-from gateway.keys import KeyStore
 from maquette.errors import HeadNotFound, OptionInvalid
 from maquette.types import Caution
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from gateway.jobs.keys import KeyStore
 from gateway.jobs.types import (
     CreatedExport,
     CreatedHead,
@@ -20,7 +21,6 @@ from gateway.jobs.types import (
     Receipt,
 )
 from gateway.jobs.worktypes import Beat, Claim, Counts, Lease, Removal, Step, Swept
-from gateway.keys import KeyStore
 from maquette.types import Caution
 
 

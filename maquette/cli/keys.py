@@ -13,7 +13,7 @@ from maquette.cli.extras import needs, settings_named
 from maquette.errors import OptionInvalid
 
 if TYPE_CHECKING:
-    from gateway.keys import ApiKey, KeyStore, Scope
+    from gateway.jobs.keys import ApiKey, KeyStore, Scope
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def _scopes(text: str | None) -> "frozenset[Scope]":
     with needs("gateway"):
         # The jobs first: the keys are a part of them.
         import gateway.jobs  # noqa: F401
-        from gateway.keys import CUSTOMER_SCOPES, Scope
+        from gateway.jobs.keys import CUSTOMER_SCOPES, Scope
     if text is None:
         return CUSTOMER_SCOPES
     names = [part.strip() for part in text.split(",") if part.strip()]

@@ -25,7 +25,7 @@ from maquette.cli.serve import serve, worker
 from maquette.cli.setup import setup
 from maquette.cli.submit import submit
 from maquette.cli.triton import triton
-from maquette.errors import MaquetteError
+from maquette.errors import MaquetteError, OutputError
 from maquette.release import version
 
 app = typer.Typer(
@@ -68,8 +68,11 @@ def main() -> None:
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has gone; keep the interpreter from saying so when it flushes at its end.
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # whoever read the output has gone, which is no failure
+            note(f"maquette: the output cannot be written: {error.strerror}")
+            status = OutputError.exit_code
+        # Keep the interpreter from saying so when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
 

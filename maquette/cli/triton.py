@@ -78,7 +78,7 @@ def triton(
                 say(f"NVIDIA Triton {VERSION} is ready after {seconds:.1f} s with {', '.join(server.models)}")
                 for name, place in facts.items():
                     say(f"  {name:8} {place}")
-                say(f"Set MAQUETTE_TRITON_TARGET={server.grpc_target} for those who are to use it; Ctrl-C stops it.")
+                say(f"Set MAQUETTE_RECONSTRUCTOR_TRITON_URL={server.grpc_target} for its users; Ctrl-C stops it.")
             sys.stdout.flush()
             _keep(server)
     except KeyboardInterrupt:

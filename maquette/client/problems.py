@@ -28,20 +28,10 @@ _BY_STATUS: dict[int, type[MaquetteError]] = {
 """What a status means that came without a problem document: from something on the way."""
 
 
-def error_of(code: str, message: str, detail: dict[str, Any]) -> MaquetteError:
-    """The error of the tree with this code; of one that is not known here, a ServiceError with ``remote_code``."""
-    kinds: list[type[MaquetteError]] = [MaquetteError]
-    found = next((kind for kind in _below(kinds) if kind.code == code), None)
-    error = (found or errors.ServiceError)(message[:_LONGEST])
-    # Not by keywords: what a server calls a detail need not be one that can be passed so.
-    error.detail = dict(detail) if found is not None else {**detail, "remote_code": code}
-    return error
-
-
 def error_of_problem(document: dict[str, Any]) -> MaquetteError:
     """The error that a problem document stands for."""
     detail = {name: value for name, value in document.items() if name not in _OWN}
-    return error_of(str(document.get("code", "")), str(document.get("detail", "")), detail)
+    return errors.error_of(str(document.get("code", "")), str(document.get("detail", ""))[:_LONGEST], detail)
 
 
 def error_of_response(response: httpx.Response) -> MaquetteError:
@@ -68,9 +58,3 @@ def _document(response: httpx.Response) -> dict[str, Any] | None:
     except ValueError:
         return None
     return document if isinstance(document, dict) and "code" in document else None
-
-
-def _below(kinds: list[type[MaquetteError]]) -> list[type[MaquetteError]]:
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    return kinds

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from maquette.client.problems import error_of
-from maquette.errors import Cancelled, HeadNotFound, MaquetteError, ServiceMismatch
+from maquette.errors import Cancelled, HeadNotFound, MaquetteError, ServiceMismatch, error_of
 from maquette.types import Caution
 
 Json = dict[str, Any]

@@ -1,7 +1,11 @@
 """Quantities on triangle meshes."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+_F = TypeVar("_F", bound=np.floating)
 
 
 def triangle_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer]) -> NDArray[np.floating]:
@@ -30,3 +34,9 @@ def boundary_edges(triangles: NDArray[np.integer]) -> NDArray[np.int64]:
     e = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]).astype(np.int64)
     n = int(e.max()) + 1 if len(e) else 1
     return e[~np.isin(e[:, 0] * n + e[:, 1], e[:, 1] * n + e[:, 0])]
+
+
+def unit(vectors: NDArray[_F]) -> NDArray[_F]:
+    """(..., 3) vectors of length one; those of no length stay so."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-12), vectors.dtype)

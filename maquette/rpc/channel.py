@@ -16,21 +16,20 @@ def open_channel(settings: ClientSettings) -> grpc.aio.Channel:
         OptionInvalid: A certificate cannot be read.
     """
     credentials = channel_credentials(settings)
-    options = _options(settings)
+    options = channel_options(settings)
     if credentials is None:
         return grpc.aio.insecure_channel(settings.target, options=options)
     return grpc.aio.secure_channel(settings.target, credentials, options=options)
 
 
-def service_config(settings: ClientSettings) -> dict[str, Any]:
+def service_config(settings: ClientSettings, *, health: bool = True) -> dict[str, Any]:
     """The gRPC service config (grpc/service-config): retries on UNAVAILABLE only, all addresses in turn.
 
     Addresses whose health service says NOT_SERVING get no calls: that is how a server drains without losing any.
     """
-    config: dict[str, Any] = {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "healthCheckConfig": {"serviceName": ""},
-    }
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if health:
+        config["healthCheckConfig"] = {"serviceName": ""}
     if settings.max_attempts > 1:
         retry = {
             "maxAttempts": settings.max_attempts,
@@ -43,10 +42,15 @@ def service_config(settings: ClientSettings) -> dict[str, Any]:
     return config
 
 
-def _options(settings: ClientSettings) -> list[tuple[str, Any]]:
-    """GRPC core's channel arguments."""
+def channel_options(settings: ClientSettings, *, health: bool = True) -> list[tuple[str, Any]]:
+    """GRPC core's channel arguments.
+
+    Args:
+        settings: What is set of the connection.
+        health: Whether the server's health service is asked which addresses serve.
+    """
     options: list[tuple[str, Any]] = [
-        ("grpc.service_config", json.dumps(service_config(settings))),
+        ("grpc.service_config", json.dumps(service_config(settings, health=health))),
         # What a name's owner publishes must not replace the above.
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.enable_retries", int(settings.max_attempts > 1)),

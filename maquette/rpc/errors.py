@@ -106,19 +106,11 @@ def error_of(failure: grpc.aio.AioRpcError, service: str) -> MaquetteError:
     info = _info_of(failure)
     message = failure.details() or ""
     if info is not None and info.domain == DOMAIN:
-        detail = dict(_values(info))
-        code = info.reason.lower()
-        kind = _kinds().get(code, errors.ServiceError)
-        if kind.code != code:
-            detail["remote_code"] = code
-        error = kind(message)
-        # Not by keywords: what another version calls a detail need not be one that can be passed so.
-        error.detail = detail
-        return error
+        return errors.error_of(info.reason.lower(), message, dict(_values(info)))
     status = failure.code()
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
         too_large = _TOO_LARGE.search(message) is not None
-        kind = errors.MessageTooLarge if too_large else errors.Overloaded
+        kind: type[MaquetteError] = errors.MessageTooLarge if too_large else errors.Overloaded
     else:
         kind = _BARE.get(status, errors.ServiceError)
     return kind(f"the {service} service answered {status.name}: {message[:_LONGEST_MESSAGE]}", status=status.name)
@@ -162,14 +154,3 @@ def _any(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed
-
-
-def _kinds() -> dict[str, type[MaquetteError]]:
-    """Classes of the tree by their codes; where a class inherits its code, its parent counts."""
-    found: dict[str, type[MaquetteError]] = {}
-    below: list[type[MaquetteError]] = [MaquetteError]
-    while below:
-        kind = below.pop(0)
-        found.setdefault(kind.code, kind)
-        below.extend(kind.__subclasses__())
-    return found

@@ -1,6 +1,7 @@
 """Where the object store is, read once from the environment, and how it is opened."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -8,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from maquette.errors import DependencyMissing
+from maquette.errors import DependencyMissing, StoreUnavailable
 from maquette.settings import Settings
 from maquette.store.files import FileStore
 from maquette.store.store import ObjectStore
@@ -98,11 +99,11 @@ class StoreSettings(BaseSettings):
 
 
 def open_store(settings: StoreSettings) -> ObjectStore:
-    """Open the store that the settings name; asks nothing of an S3 server.
+    """Open the store that the settings name; an S3 server is asked only where its bucket is to be made.
 
     Raises:
         DependencyMissing: It is an S3 server, and the package ``minio`` is not there.
-        StoreRefused: Its folder may not be written, or its certificates cannot be read.
+        StoreRefused: Its folder may not be written, its certificates cannot be read, or its bucket may not be made.
         StoreUnavailable: Its folder cannot be made.
     """
     if settings.folder is not None:
@@ -115,4 +116,8 @@ def open_store(settings: StoreSettings) -> ObjectStore:
         raise DependencyMissing(
             "the object store at an s3:// address needs the package minio: pip install minio"
         ) from error
-    return S3Store(settings)
+    store = S3Store(settings)
+    if settings.create_bucket:
+        with suppress(StoreUnavailable):  # the server may come later; whether the store is ready is asked again
+            store.check()
+    return store

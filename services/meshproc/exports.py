@@ -129,7 +129,7 @@ class _Job:
         fit = self._head.fit
         certainty = self._at(self._fine, np.stack([fit.uncertainty, fit.determined], 1))
         data = write_ply(self._head, self._fine, self._maps, certainty)
-        yield Product("head.ply", "application/octet-stream", data)
+        yield Product("head.ply", "application/vnd.ply", data)
 
     def stl(self) -> Iterator[Product | Caution]:
         """The solid to print."""

@@ -150,7 +150,7 @@ def _joints(document: Document, model: HeadModel, head: Head, weights: Float32 |
             _, turn, _ = fit_similarity(shaped, head.posed[ball], scale=False)
             rotation = Rotation.from_matrix(turn)
             if np.rad2deg(rotation.magnitude()) > _STILL_DEGREES:
-                node["rotation"] = rotation.as_quat().tolist()
+                node["rotation"] = rotation.as_quat().astype(np.float32).tolist()
         nodes.append(document.add("nodes", node))
     for j, parent in enumerate(model.joint_parents):
         if parent < 0:

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import sparse
 
-from maquette.geometry.surface import triangle_normals
+from maquette.geometry.surface import triangle_normals, unit
 from maquette.headmodel import HeadModel
 from maquette.types import Float32, Int32
 
@@ -49,7 +49,7 @@ class Morphs:
         moved = at_rest + self.corner_shift
         change = _cross(moved) - _cross(at_rest)
         before = around[self.vertex]
-        return _unit(before + self.gather @ change) - _unit(before)
+        return unit(before + self.gather @ change) - unit(before)
 
 
 @lru_cache(maxsize=4)
@@ -89,7 +89,3 @@ def morphs_of(model: HeadModel) -> Morphs:
 def _cross(corners: Float32) -> Float32:
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     return np.asarray(np.cross(b - a, c - a), np.float32)
-
-
-def _unit(vectors: Float32) -> Float32:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from maquette.geometry.raster import Raster, Scene, pixel_rays
-from maquette.geometry.surface import triangle_normals, vertex_normals
+from maquette.geometry.surface import triangle_normals, unit, vertex_normals
 from maquette.types import Bool, Camera, Float32, Hair, Int32, UInt8
 from services.meshproc.mesh import PARTS, HeadMesh
 
@@ -153,7 +153,7 @@ class Sitter:
     def attributes(self, found: Raster) -> tuple[Float32, Float32]:
         """(S, 3) float32 unit normals and (S,) float32 open sky at what rays met."""
         values = np.asarray(found.interpolate(self._attributes, self.mesh.triangles), np.float32)
-        return _unit(values[:, :3]), values[:, 3]
+        return unit(values[:, :3]), values[:, 3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +243,7 @@ class Look:
             hit = Raster(hit.triangle[on], hit.barycentric[on], hit.distance[on])
             uv = np.asarray(hit.interpolate(strands.piece.uv, strands.piece.triangles), np.float32)
             texel = strands.paint.at(uv, span)
-            normals = _unit(np.asarray(hit.interpolate(strands.normals, strands.piece.triangles), np.float32))
+            normals = unit(np.asarray(hit.interpolate(strands.normals, strands.piece.triangles), np.float32))
             # Strands are lit from both sides.
             normals *= -np.sign(np.einsum("pc,pc->p", normals, rays[live]))[:, None]
             light = _light(normals, self.camera, np.full(len(live), _AMONG_HAIR, np.float32))
@@ -334,7 +334,7 @@ def _steps(values: Float32, threshold: float) -> Bool:
 def _light(normals: Float32, camera: Camera, sky: Float32) -> Float32:
     """(P,) float32 light on surfaces; wrapped a little around them, since skin and hair are no billiard balls."""
     lamps = np.array(_LAMPS, np.float32)
-    towards = _unit(lamps[:, :3]) @ camera.rotation.astype(np.float32)
+    towards = unit(lamps[:, :3]) @ camera.rotation.astype(np.float32)
     direct = np.clip((normals @ towards.T + _WRAP) / (1 + _WRAP), 0, 1) @ lamps[:, 3]
     # More light from above than from below.
     dome = 0.8 - 0.2 * normals @ camera.rotation[1].astype(np.float32)
@@ -343,8 +343,8 @@ def _light(normals: Float32, camera: Camera, sky: Float32) -> Float32:
 
 def _highlight(normals: Float32, camera: Camera, rays: Float32, sharpness: Float32) -> Float32:
     """(P,) float32 highlight of the key lamp (Blinn 1977)."""
-    lamp = _unit(np.array(_LAMPS[:1], np.float32)[:, :3])[0] @ camera.rotation.astype(np.float32)
-    half = _unit(lamp - _unit(rays))
+    lamp = unit(np.array(_LAMPS[:1], np.float32)[:, :3])[0] @ camera.rotation.astype(np.float32)
+    half = unit(lamp - unit(rays))
     return np.asarray(np.clip(np.einsum("pc,pc->p", normals, half), 0, 1) ** sharpness, np.float32)
 
 
@@ -363,7 +363,3 @@ def _density(vertices: Float32, triangles: Int32, uv: Float32, uv_triangles: Int
     surface = np.linalg.norm(triangle_normals(vertices, triangles), axis=1).sum()
     flat = triangle_normals(np.pad(uv, ((0, 0), (0, 1))), uv_triangles)
     return float(np.sqrt(np.abs(flat[:, 2]).sum() / max(surface, 1e-9)))
-
-
-def _unit(vectors: Float32) -> Float32:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), np.float32)

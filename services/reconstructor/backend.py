@@ -7,7 +7,8 @@ This module runs inside Triton, in one process for each instance of a model; onl
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,9 +16,10 @@ import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 from threadpoolctl import threadpool_limits
 
 from maquette.errors import Cancelled, InputError, MaquetteError, MessageInvalid, ModelFileInvalid, ServiceMismatch
-from maquette.rooms import PhotoView, ReconstructorRoom
+from maquette.rooms import PhotoView
 from maquette.types import Head
 from services.reconstructor.dlpack import Lent
+from services.reconstructor.engines.registry import ENGINES
 from services.reconstructor.packing import ViewsHeader, head_to_tensors, tensors_to_head, tensors_to_views
 from services.reconstructor.refusals import to_line, trace_of
 from services.reconstructor.rehearsal import is_rehearsal, rehearse
@@ -26,17 +28,7 @@ from services.reconstructor.tensors import COARSE_HEAD, COMPLETE, FORMAT, HEAD, 
 TRACE_HEADER = "traceparent"
 
 
-def _open_engine() -> ReconstructorRoom:
-    from services.reconstructor.engines.open.engine import OpenEngine
-
-    return OpenEngine()
-
-
-ENGINES: Mapping[str, Callable[[], ReconstructorRoom]] = {"open": _open_engine}
-"""How the engines are made, by the name in a model's parameter ``engine``."""
-
-
-class EngineModel:
+class EngineModel(ABC):
     """What Triton calls; a subclass says what is made."""
 
     inputs: ClassVar[Mapping[str, Tensor]]
@@ -59,7 +51,7 @@ class EngineModel:
             raise ModelFileInvalid(f"expected parameter engine to be one of {known}, found {self._engine_name}")
         # As in one process: sums of several threads come out in another order, and their last bits differ.
         self._limits = threadpool_limits(limits=1, user_api="blas")
-        self._engine = ENGINES[self._engine_name]()
+        self._engine = ENGINES[self._engine_name].make()
 
     def execute(self, requests: Sequence[Any]) -> None:
         """Answer the requests that Triton joined into one batch, each as soon as it is done.
@@ -74,16 +66,13 @@ class EngineModel:
             request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
             self._log(request, len(requests), code, time.perf_counter() - start)
 
-    def finalize(self) -> None:
-        """Nothing to do: the process ends."""
-
+    @abstractmethod
     def make(self, tensors: Mapping[str, Array]) -> Head:
         """One answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rehearse(self) -> Head:
         """Go once through all that a request goes through, on a photo that is drawn here."""
-        raise NotImplementedError
 
     def _answer(self, request: Any) -> tuple[Any, str]:
         rehearsal = False

@@ -3,7 +3,7 @@
 import json
 import traceback
 
-from maquette.errors import MaquetteError, ServiceError
+from maquette.errors import MaquetteError, error_of
 
 _MARK = "maquette_error"
 _LONGEST = 4000
@@ -33,10 +33,7 @@ def from_line(line: str) -> MaquetteError | None:
         code, message, detail = str(found["code"]), str(found["message"]), dict(found["detail"])
     except (ValueError, LookupError, TypeError):
         return None
-    kind = _kinds().get(code)
-    if kind is None:
-        return ServiceError(message, **{**detail, "remote_code": code})
-    return kind(message, **detail)
+    return error_of(code, message, detail)
 
 
 def trace_of(error: Exception) -> str:
@@ -47,14 +44,3 @@ def trace_of(error: Exception) -> str:
 
 def _line(code: str, message: str, detail: dict[str, object]) -> str:
     return json.dumps({_MARK: {"code": code, "message": message, "detail": detail}})
-
-
-def _kinds() -> dict[str, type[MaquetteError]]:
-    """Classes of the tree by their codes."""
-    found: dict[str, type[MaquetteError]] = {}
-    below: list[type[MaquetteError]] = [MaquetteError]
-    while below:
-        kind = below.pop(0)
-        found.setdefault(kind.code, kind)
-        below.extend(kind.__subclasses__())
-    return found

@@ -1,6 +1,5 @@
 """The reconstructor room whose engine runs in NVIDIA Triton."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
@@ -26,6 +25,7 @@ from maquette.errors import (
     ServiceUnavailable,
 )
 from maquette.rooms import PhotoView, ReconstructOptions
+from maquette.rpc.channel import channel_options
 from maquette.rpc.credentials import channel_credentials
 from maquette.rpc.deadline import remaining
 from maquette.rpc.settings import MEBIBYTE, ClientSettings
@@ -229,32 +229,9 @@ class TritonEngine:
 
 
 def _open(settings: TritonSettings) -> grpc.Channel:
-    retry = {
-        "maxAttempts": settings.max_attempts,
-        "initialBackoff": "0.2s",
-        "maxBackoff": "2s",
-        "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    }
-    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
-    if settings.max_attempts > 1:
-        config["methodConfig"] = [{"name": [{}], "retryPolicy": retry}]
-    options = [
-        ("grpc.service_config", json.dumps(config)),
-        ("grpc.service_config_disable_resolution", 1),
-        ("grpc.per_rpc_retry_buffer_size", settings.max_message_bytes),
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
-        ("grpc.keepalive_time_ms", round(settings.keepalive_seconds * 1000)),
-        ("grpc.keepalive_timeout_ms", round(settings.keepalive_timeout_seconds * 1000)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0),
-        # A server that comes back is found again within seconds, not minutes.
-        ("grpc.max_reconnect_backoff_ms", 2000),
-    ]
-    if settings.tls_server_name is not None:
-        options.append(("grpc.ssl_target_name_override", settings.tls_server_name))
     credentials = channel_credentials(settings)
+    # Triton's health service says nothing of single models, and not ready while one of many is loaded.
+    options = channel_options(settings, health=False)
     if credentials is None:
         return grpc.insecure_channel(settings.target, options)
     return grpc.secure_channel(settings.target, credentials, options)

@@ -8,7 +8,8 @@ import pytest
 from gateway.jobs import Failure, head_scope
 from maquette import errors
 from maquette.client import AsyncClient, RemoteEvent, RemoteFile
-from maquette.client.problems import error_of, error_of_response
+from maquette.client.problems import error_of_response
+from maquette.errors import error_of
 from maquette.rooms import ReconstructOptions
 from tests.client.conftest import FILES, finish, sent
 from tests.client.lines import breaking_line

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from gateway.app import create_app
 from gateway.context import Gateway
 from gateway.jobs import Claim, Failure, HeadState, JobKind, JobSettings, JobStore, ProductRecord, head_scope, open_jobs
-from gateway.keys import CUSTOMER_SCOPES, Scope
+from gateway.jobs.keys import CUSTOMER_SCOPES, Scope
 from gateway.settings import GatewaySettings
 from maquette.errors import OutputError
 from maquette.services import DetectorService, ReconstructorService

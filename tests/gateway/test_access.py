@@ -10,7 +10,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from gateway.jobs import head_scope, photo_scope
-from gateway.keys import CUSTOMER_SCOPES, Scope
+from gateway.jobs.keys import CUSTOMER_SCOPES, Scope
 from gateway.rates import Rates
 from maquette.errors import OptionInvalid
 from tests.gateway.callers import code_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.keys import Scope
+from gateway.jobs.keys import Scope
 from gateway.models import VERSION_DIGITS
 from tests.gateway.serving import serving
 from tests.gateway.test_access import TABLE

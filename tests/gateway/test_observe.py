@@ -13,7 +13,7 @@ import pytest
 from fastapi import Request
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from gateway.keys import Scope
+from gateway.jobs.keys import Scope
 from maquette.logs import JsonFormatter
 from tests.gateway.callers import code_of, connection
 from tests.gateway.serving import Served, serving

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.jobs import JobSettings, JobStore, open_jobs
-from gateway.keys import CUSTOMER_SCOPES, Scope
+from gateway.jobs.keys import CUSTOMER_SCOPES, Scope
 from maquette.errors import KeyInvalid, OptionInvalid, ScopeMissing
 from tests.jobs.customers import SetClock, ask_head
 

@@ -179,10 +179,12 @@ async def test_work_whose_caller_has_gone_is_given_up(local: Services, walk: Wal
     waiting = [asyncio.create_task(service.coarse(request)) for _ in range(20)]
     await asyncio.sleep(0.05)
     start = time.perf_counter()
-    for task in waiting:
+    left = [task for task in waiting if not task.done()]
+    assert len(left) > 10  # on a slow loop the first fits may be over
+    for task in left:
         task.cancel()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert all(isinstance(r, asyncio.CancelledError) for r in results)
+    results = await asyncio.gather(*left, return_exceptions=True)
+    assert [r for r in results if not isinstance(r, asyncio.CancelledError)] == []
     # What had not begun never does: the next caller waits for two fits at most, not for twenty.
     await service.coarse(request)
     cancelled = time.perf_counter() - start

@@ -1,7 +1,6 @@
 """The open engine: photos and faces to a head, without weights that a licence keeps from commercial use."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -120,11 +119,9 @@ class OpenEngine:
             else tuple(look(v, f.camera, p, self.model) for v, f, p in zip(views, fit.views, posed, strict=True))
         )
         first = looks[0] if looks else None
-        # Neither needs the other, and most of both runs outside the interpreter.
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            hair = beside.submit(choose_hair, views[0], fit, posed[0], self.model, library, options.hair, first)
-            textures = build_textures(self.model, fit, views, posed, options, looks)
-            return replace(coarse, textures=textures, hair=hair.result())
+        hair = choose_hair(views[0], fit, posed[0], self.model, library, options.hair, first)
+        textures = build_textures(self.model, fit, views, posed, options, looks)
+        return replace(coarse, textures=textures, hair=hair)
 
     def _sight(self, view: PhotoView) -> Sight:
         landmarks = view.face.landmarks.astype(np.float64)

@@ -127,13 +127,10 @@ class Solution:
     Attributes:
         identity: (K,) float64.
         sights: One per photo.
-        information: (K, K) float64, what the landmarks alone say about the identity: the Hessian of their part with
-            expressions and cameras eliminated.
     """
 
     identity: Float64
     sights: tuple[Sight, ...]
-    information: Float64
 
 
 def solve(evidence: Evidence, eyes: Eyes, sights: Sequence[Sight], prior: Prior) -> Solution:
@@ -182,7 +179,7 @@ def solve(evidence: Evidence, eyes: Eyes, sights: Sequence[Sight], prior: Prior)
             _move(evidence, sight, step[k + v * block : k + (v + 1) * block])
     for sight in sights:
         _look(evidence, eyes, sight, identity)
-    return Solution(identity, tuple(sights), _marginal(hessian, precision, k))
+    return Solution(identity, tuple(sights))
 
 
 def landmarks_of(evidence: Evidence, identity: Float64, sight: Sight) -> Float64:
@@ -303,9 +300,3 @@ def _look(evidence: Evidence, eyes: Eyes, sight: Sight, identity: Float64) -> No
     blink = sight.expression[_BLINKS]
     sight.gaze = find_gaze(eyes, identity, blink, sight.camera, sight.landmarks[:, :2], sight.misfit)
     sight.misfit = sight.landmarks[:LANDMARKS, :2] - sight.camera.project(landmarks_of(evidence, identity, sight))
-
-
-def _marginal(hessian: Float64, precision: Float64, k: int) -> Float64:
-    """(K, K) Schur complement of the identity block, with the priors of everything else."""
-    rest = hessian[k:, k:] + precision[k:, k:] + 1e-9 * np.eye(len(hessian) - k)
-    return np.asarray(hessian[:k, :k] - hessian[:k, k:] @ np.linalg.solve(rest, hessian[k:, :k]), np.float64)
