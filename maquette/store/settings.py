@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from maquette.errors import DependencyMissing, StoreUnavailable
+from maquette.errors import DependencyMissing, StoreError
 from maquette.settings import Settings
 from maquette.store.files import FileStore
 from maquette.store.store import ObjectStore
@@ -103,7 +103,7 @@ def open_store(settings: StoreSettings) -> ObjectStore:
 
     Raises:
         DependencyMissing: It is an S3 server, and the package ``minio`` is not there.
-        StoreRefused: Its folder may not be written, its certificates cannot be read, or its bucket may not be made.
+        StoreRefused: Its folder may not be written, or its certificates cannot be read.
         StoreUnavailable: Its folder cannot be made.
     """
     if settings.folder is not None:
@@ -118,6 +118,6 @@ def open_store(settings: StoreSettings) -> ObjectStore:
         ) from error
     store = S3Store(settings)
     if settings.create_bucket:
-        with suppress(StoreUnavailable):  # the server may come later; whether the store is ready is asked again
+        with suppress(StoreError):  # the server may come later; what is wrong is told by whatever needs it next
             store.check()
     return store
