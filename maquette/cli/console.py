@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from maquette.errors import MaquetteError
+from maquette.errors import MaquetteError, OutputError
 from maquette.events import Event, Listener, ProductReady, Stage, StageFinished, StageStarted
 from maquette.report import to_json
 
@@ -31,7 +31,8 @@ _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\u
 
 def say(text: str = "") -> None:
     """Print a line for a person on standard output."""
-    sys.stdout.write(spelled(text) + "\n")
+    with output():
+        sys.stdout.write(spelled(text) + "\n")
 
 
 def note(text: str) -> None:
@@ -42,7 +43,8 @@ def note(text: str) -> None:
 
 def show_json(value: Any) -> None:
     """Print one JSON object, which is all that a command with ``--json`` prints on standard output."""
-    sys.stdout.write(to_json(value))
+    with output():
+        sys.stdout.write(to_json(value))
 
 
 def show_table(columns: list[str], rows: list[list[str]], *, right: tuple[str, ...] = ()) -> None:
@@ -53,7 +55,23 @@ def show_table(columns: list[str], rows: list[list[str]], *, right: tuple[str, .
     for row in rows:
         table.add_row(*map(spelled, row))
     # A pipe has no width: lines are not to be broken for it.
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 240).print(table)
+    with output():
+        Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 240).print(table)
+
+
+@contextmanager
+def output() -> Iterator[None]:
+    """What is printed inside is printed on standard output.
+
+    Raises:
+        OutputError: It cannot be written, though somebody is there to read it.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def error_json(error: BaseException) -> dict[str, Any]:

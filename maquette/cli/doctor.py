@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from maquette.cli import choices, exits
-from maquette.cli.console import show_json
+from maquette.cli.console import output, show_json
 from maquette.doctor import Status, examine
 from maquette.settings import Settings
 
@@ -20,11 +20,12 @@ def doctor(as_json: choices.AsJson = False) -> int:
     for check in examine(Settings()):
         checks.append(check)
         if not as_json:
-            console.print(
-                Text(f"{check.status:5}", _STYLES[check.status]), f"{check.name}: {check.detail}", markup=False
-            )
-            if check.advice:
-                console.print(f"      → {check.advice}", markup=False)
+            with output():
+                console.print(
+                    Text(f"{check.status:5}", _STYLES[check.status]), f"{check.name}: {check.detail}", markup=False
+                )
+                if check.advice:
+                    console.print(f"      → {check.advice}", markup=False)
     failed = any(c.status is Status.FAIL for c in checks)
     if as_json:
         show_json({"ok": not failed, "checks": [asdict(c) for c in checks]})

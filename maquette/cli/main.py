@@ -5,6 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated
 
@@ -69,8 +70,9 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # whoever read the output has gone, which is no failure
-            note(f"maquette: the output cannot be written: {error.strerror}")
+        # Whoever read the output having gone is no failure; what failed before has been told.
+        if not isinstance(error, BrokenPipeError) and status == exits.OK:
+            note(f"maquette: standard output cannot be written: {error.strerror}")
             status = OutputError.exit_code
         # Keep the interpreter from saying so when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,7 +109,8 @@ def _fail(error: Exception, text: str, status: int, debug: bool, as_json: bool) 
         shown = error_json(error)
         if isinstance(error, TyperException):
             shown = {"code": "usage", "message": error.format_message(), "detail": {}}
-        show_json({"error": shown})
+        with suppress(OutputError):  # which may be the very error that is told here
+            show_json({"error": shown})
     note("maquette: " + " ".join(text.split()))
     return status
 

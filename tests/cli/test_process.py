@@ -44,6 +44,17 @@ def test_a_reader_that_goes_away_is_not_complained_about(unbuffered: str) -> Non
         assert process.stderr.read() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [("--version",), ("doctor",), ("doctor", "--json"), ("detect", "/nowhere", "--json")])
+def test_a_full_disk_behind_the_output_is_one_line(words: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        code = "from maquette.cli import main; main()"
+        done = subprocess.run([sys.executable, "-c", code, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 6
+    assert done.stderr.splitlines()[-1].startswith("maquette: standard output cannot be written: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_help_starts_without_the_rooms() -> None:
     code = (
         "import sys; from maquette.cli.main import run; run(['--help']); "
