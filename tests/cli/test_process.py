@@ -47,7 +47,7 @@ def test_a_reader_that_goes_away_is_not_complained_about(unbuffered: str) -> Non
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", [("--version",), ("doctor",), ("doctor", "--json"), ("detect", "/nowhere", "--json")])
 def test_a_full_disk_behind_the_output_is_one_line(words: tuple[str, ...]) -> None:
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         code = "from maquette.cli import main; main()"
         done = subprocess.run([sys.executable, "-c", code, *words], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 6
