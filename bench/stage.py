@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import httpx
 
@@ -38,6 +38,8 @@ _MAINS = {
     "worker": "from gateway.programs import worker_main as main",
     **{room: f"from services.{room}.server import main" for room in ROOMS},
 }
+S = TypeVar("S", MinioServer, PostgresServer)
+
 _SERVING = b'"message": "serving"'
 _WORKING = b'"message": "working"'
 
@@ -276,20 +278,11 @@ def _triton(folder: Path, ports: Mapping[str, int]) -> _Triton:
     return _Triton(Process("triton", code, words, _environment({}), folder / "triton.log"), list(own.values()))
 
 
-class _Minio:
-    """The MinIO server of the tests."""
+class _Server(Generic[S]):
+    """A server of the tests."""
 
-    name = "minio"
-
-    def __init__(self, folder: Path, port: int) -> None:
-        built = subprocess.run(["sh", str(SCRIPT)], capture_output=True, text=True, check=False)
-        if built.returncode != 0:
-            raise DependencyMissing(f"expected a MinIO server: {built.stderr.strip()}")
-        self._server = MinioServer(Path(built.stdout.strip()), folder / "minio", port=port)
-        self.settings = self._server.settings(_BUCKET)
-
-    async def start(self) -> None:
-        await asyncio.to_thread(self._server.start)
+    def __init__(self, server: S) -> None:
+        self._server: S = server
 
     def kill(self) -> None:
         self._server.kill()
@@ -301,7 +294,23 @@ class _Minio:
         return [] if self._server.pid is None else family(self._server.pid)
 
 
-class _Postgres:
+class _Minio(_Server[MinioServer]):
+    """The MinIO server of the tests."""
+
+    name = "minio"
+
+    def __init__(self, folder: Path, port: int) -> None:
+        built = subprocess.run(["sh", str(SCRIPT)], capture_output=True, text=True, check=False)
+        if built.returncode != 0:
+            raise DependencyMissing(f"expected a MinIO server: {built.stderr.strip()}")
+        super().__init__(MinioServer(Path(built.stdout.strip()), folder / "minio", port=port))
+        self.settings = self._server.settings(_BUCKET)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._server.start)
+
+
+class _Postgres(_Server[PostgresServer]):
     """The PostgreSQL of the tests."""
 
     name = "postgres"
@@ -314,21 +323,12 @@ class _Postgres:
         own.mkdir()
         if account is not None:
             shutil.chown(own, account)
-        self._server = PostgresServer(binaries, own, account, port=port)
+        super().__init__(PostgresServer(binaries, own, account, port=port))
         self._is_new = True
         self.url = f"{self._server.url}/{_DATABASE}"
 
     async def start(self) -> None:
         await asyncio.to_thread(self._start)
-
-    def kill(self) -> None:
-        self._server.kill()
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def pids(self) -> Sequence[int]:
-        return [] if self._server.pid is None else family(self._server.pid)
 
     def _start(self) -> None:
         self._server.start()

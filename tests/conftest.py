@@ -30,6 +30,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop that asynchronous tests, and what they share, run in."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def settings() -> Settings:
     """Settings of this installation; ``make test`` has set up the networks, and nothing skips where it has not."""
     settings = Settings()

@@ -18,11 +18,6 @@ FILES = {
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 async def served(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     """A gateway that wants keys."""
     async with serving(tmp_path_factory.mktemp("gateway"), heartbeat_s=0.2, rate="") as served:

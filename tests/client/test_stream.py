@@ -7,11 +7,6 @@ from maquette.client.stream import Message, messages
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def lines(text: str) -> AsyncIterator[str]:
     for line in text.split("\n"):
         yield line

@@ -9,12 +9,6 @@ from tests.gateway.serving import Served, serving
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The gateway runs on asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 async def served(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
     """A gateway that wants keys."""
     async with serving(tmp_path_factory.mktemp("gateway"), heartbeat_s=0.2, rate="") as served:

@@ -13,12 +13,6 @@ from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The services run on asyncio."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session")
 def prepared_postgres_url(postgres: PostgresServer) -> str:
     """A database with the tables."""
     url = postgres.make_database("jobs")

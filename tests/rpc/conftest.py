@@ -35,12 +35,6 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return make
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The event loop that asynchronous tests run in."""
-    return "asyncio"
-
-
 @pytest.fixture(scope="session", autouse=True)
 async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Keeps one event loop for all tests here: gRPC still reports to a loop what ends after it was closed."""
