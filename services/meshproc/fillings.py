@@ -189,8 +189,10 @@ def _in_window(points: Float32, which: Int32, opening: Opening) -> Bool:
     over = cone(np.stack([opening.loop, np.roll(opening.loop, -1)], 1), len(points))
     window = np.concatenate([points, points[opening.loop].mean(0, keepdims=True)])
     inside = np.zeros(len(points), bool)
-    faces = np.concatenate([skin[inner < outer], over])
-    inside[which] = Scene(window, faces).cast(tip, points[which] - tip).covered
+    # Without the points of all the rest, which a scene would copy.
+    used, local = np.unique(np.concatenate([skin[inner < outer], over]), return_inverse=True)
+    scene = Scene(window[used], local.reshape(-1, 3))
+    inside[which] = scene.cast(tip, points[which] - tip).covered
     return inside
 
 
