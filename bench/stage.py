@@ -38,7 +38,7 @@ _MAINS = {
     "worker": "from gateway.programs import worker_main as main",
     **{room: f"from services.{room}.server import main" for room in ROOMS},
 }
-S = TypeVar("S", MinioServer, PostgresServer)
+_R = TypeVar("_R", Process, MinioServer, PostgresServer)
 
 _SERVING = b'"message": "serving"'
 _WORKING = b'"message": "working"'
@@ -214,17 +214,11 @@ def _has(url: str, needed: Container[str]) -> bool:
     return all(found["status"] == "ok" for name, found in answer["dependencies"].items() if name in needed)
 
 
-class _Program:
-    """A program of the project that writes a line when it is ready."""
+class _Running(Generic[_R]):
+    """What can be killed, stopped and looked at, whatever it is."""
 
-    def __init__(self, process: Process, line: bytes) -> None:
-        self._process, self._line = process, line
-        self.name = process.name
-
-    async def start(self) -> None:
-        before = self._process.log.stat().st_size if self._process.log.exists() else 0
-        self._process.start()
-        await self._wait(lambda: self._line in self._process.log.read_bytes()[before:])
+    def __init__(self, process: _R) -> None:
+        self._process: _R = process
 
     def kill(self) -> None:
         self._process.kill()
@@ -234,6 +228,20 @@ class _Program:
 
     def pids(self) -> Sequence[int]:
         return [] if self._process.pid is None else family(self._process.pid)
+
+
+class _Program(_Running[Process]):
+    """A program of the project that writes a line when it is ready."""
+
+    def __init__(self, process: Process, line: bytes) -> None:
+        super().__init__(process)
+        self._line = line
+        self.name = process.name
+
+    async def start(self) -> None:
+        before = self._process.log.stat().st_size if self._process.log.exists() else 0
+        self._process.start()
+        await self._wait(lambda: self._line in self._process.log.read_bytes()[before:])
 
     async def _wait(self, ready: Callable[[], bool]) -> None:
         what = f"{self.name} to be ready"
@@ -278,23 +286,7 @@ def _triton(folder: Path, ports: Mapping[str, int]) -> _Triton:
     return _Triton(Process("triton", code, words, _environment({}), folder / "triton.log"), list(own.values()))
 
 
-class _Server(Generic[S]):
-    """A server of the tests."""
-
-    def __init__(self, server: S) -> None:
-        self._server: S = server
-
-    def kill(self) -> None:
-        self._server.kill()
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def pids(self) -> Sequence[int]:
-        return [] if self._server.pid is None else family(self._server.pid)
-
-
-class _Minio(_Server[MinioServer]):
+class _Minio(_Running[MinioServer]):
     """The MinIO server of the tests."""
 
     name = "minio"
@@ -304,13 +296,13 @@ class _Minio(_Server[MinioServer]):
         if built.returncode != 0:
             raise DependencyMissing(f"expected a MinIO server: {built.stderr.strip()}")
         super().__init__(MinioServer(Path(built.stdout.strip()), folder / "minio", port=port))
-        self.settings = self._server.settings(_BUCKET)
+        self.settings = self._process.settings(_BUCKET)
 
     async def start(self) -> None:
-        await asyncio.to_thread(self._server.start)
+        await asyncio.to_thread(self._process.start)
 
 
-class _Postgres(_Server[PostgresServer]):
+class _Postgres(_Running[PostgresServer]):
     """The PostgreSQL of the tests."""
 
     name = "postgres"
@@ -325,13 +317,13 @@ class _Postgres(_Server[PostgresServer]):
             shutil.chown(own, account)
         super().__init__(PostgresServer(binaries, own, account, port=port))
         self._is_new = True
-        self.url = f"{self._server.url}/{_DATABASE}"
+        self.url = f"{self._process.url}/{_DATABASE}"
 
     async def start(self) -> None:
         await asyncio.to_thread(self._start)
 
     def _start(self) -> None:
-        self._server.start()
+        self._process.start()
         if self._is_new:
-            self._server.make_database(_DATABASE)
+            self._process.make_database(_DATABASE)
             self._is_new = False

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from maquette.geometry.surface import unit
 from maquette.types import Float64
 
 
@@ -24,7 +25,7 @@ class Surface:
         """
         corners = np.asarray(vertices, np.float64)[triangles]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        self._normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        self._normals = unit(normals)
         self._pieces, self._owner = _cut(corners)
         centres = self._pieces.mean(1)
         self._radius = np.linalg.norm(self._pieces - centres[:, None], axis=2).max(1)

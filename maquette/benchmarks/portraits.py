@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from maquette.geometry.raster import Scene
-from maquette.geometry.surface import vertex_normals
+from maquette.geometry.surface import unit, vertex_normals
 from maquette.geometry.transform import rotation_x, rotation_y, rotation_z
 from maquette.headmodel import ARKIT_NAMES, HeadModel
 from maquette.types import Camera, Float32, Float64, Photo, UInt8
@@ -130,7 +130,7 @@ def _render(model: HeadModel, vertices: Float64, camera: Camera, colour: Float64
     """(SIZE, SIZE, 3) uint8 sRGB."""
     raster = Scene(camera.to_camera(vertices), model.triangles).view(camera)
     normals = raster.interpolate(vertex_normals(vertices, model.triangles) @ camera.rotation.T, model.triangles)
-    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    normals = unit(normals)
     light = np.full((len(normals), 3), rng.uniform(0.25, 0.5))
     for _ in range(3):
         lamp = np.array([rng.normal(0, 0.7), rng.normal(-0.4, 0.5), -1.0])

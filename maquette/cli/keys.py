@@ -95,8 +95,6 @@ def _ask(what: "Callable[[KeyStore], Awaitable[T]]") -> T:
 
 def _scopes(text: str | None) -> "frozenset[Scope]":
     with needs("gateway"):
-        # The jobs first: the keys are a part of them.
-        import gateway.jobs  # noqa: F401
         from gateway.jobs.keys import CUSTOMER_SCOPES, Scope
     if text is None:
         return CUSTOMER_SCOPES

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 from maquette.cli import exits
 from maquette.cli.batch import batch
 from maquette.cli.bench import app as bench_app
-from maquette.cli.console import error_json, note, one_line, say, show_json
+from maquette.cli.console import error_json, note, one_line, output, say, show_json
 from maquette.cli.demo import demo
 from maquette.cli.detect import detect
 from maquette.cli.doctor import doctor
@@ -68,12 +68,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     status = run(sys.argv[1:])
     try:
-        sys.stdout.flush()
-    except OSError as error:
+        with output():
+            sys.stdout.flush()
+    except (BrokenPipeError, OutputError) as error:
         # Whoever read the output having gone is no failure; what failed before has been told.
-        if not isinstance(error, BrokenPipeError) and status == exits.OK:
-            note(f"maquette: standard output cannot be written: {error.strerror}")
-            status = OutputError.exit_code
+        if isinstance(error, OutputError) and status == exits.OK:
+            note(f"maquette: {one_line(error)}")
+            status = error.exit_code
         # Keep the interpreter from saying so when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)

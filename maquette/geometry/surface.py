@@ -18,9 +18,7 @@ def vertex_normals(vertices: NDArray[np.floating], triangles: NDArray[np.integer
     """(V, 3) unit normals, the area-weighted mean of the triangles around each vertex."""
     n = triangle_normals(vertices, triangles)
     sums = [np.bincount(triangles.ravel(), np.repeat(n[:, k], 3), len(vertices)) for k in range(3)]
-    out = np.stack(sums, 1).astype(np.float64)
-    out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
-    return out.astype(vertices.dtype)
+    return unit(np.stack(sums, 1).astype(np.float64)).astype(vertices.dtype)
 
 
 def edges(triangles: NDArray[np.integer]) -> NDArray[np.int64]:

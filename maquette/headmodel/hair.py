@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from maquette.errors import ModelFileInvalid, OptionInvalid
-from maquette.geometry.surface import vertex_normals
+from maquette.geometry.surface import unit, vertex_normals
 from maquette.headmodel.model import HeadModel, unpack
 from maquette.types import Float32, Float64, Int32, UInt8
 
@@ -178,8 +178,7 @@ def triangle_frames(corners: Float64) -> Float64:
     """(N, 3, 3) right-handed frames of triangles (N, 3, 3): rows along the first edge, in the plane, and the normal."""
     first = corners[:, 1] - corners[:, 0]
     normal = np.cross(first, corners[:, 2] - corners[:, 0])
-    first = first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-12)
-    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    first, normal = unit(first), unit(normal)
     return np.stack([first, np.cross(normal, first), normal], 1)
 
 
@@ -208,8 +207,7 @@ def clear_of_skin(points: Float32, vertices: Float32, model: HeadModel, *, gap: 
         share = 1 / np.maximum(distance, 1e-3) ** 2
         share /= share.sum(1, keepdims=True)
         height = (((out[:, None] - at[near]) * normals[near]).sum(2) * share).sum(1)
-        way = (normals[near] * share[..., None]).sum(1)
-        way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-9)
+        way = unit((normals[near] * share[..., None]).sum(1))
         # Beyond the bust's rim the nearest tangent plane lies aside, not above; far inside it says nothing.
         below = (-height > 0.7 * distance[:, 0]) & (distance[:, 0] < 25)
         push = np.where((height < gap) & (below | (distance[:, 0] < 8)), gap - height, 0)

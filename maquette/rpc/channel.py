@@ -47,7 +47,7 @@ def channel_options(settings: ClientSettings, *, health: bool = True) -> list[tu
 
     Args:
         settings: What is set of the connection.
-        health: Whether the server's health service is asked which addresses serve.
+        health: Whether the server's health can be watched, so that addresses that do not serve get no calls.
     """
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(service_config(settings, health=health))),

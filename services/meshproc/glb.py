@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from maquette.geometry.surface import vertex_normals
+from maquette.geometry.surface import unit, vertex_normals
 from maquette.geometry.transform import fit_similarity
 from maquette.headmodel import HeadModel
 from maquette.rooms import ReconstructOptions
@@ -251,7 +251,7 @@ def surface_attributes(document: Document, vertices: Float32, normals: Float32) 
     metres = np.asarray(vertices * _METRES, np.float32)
     return {
         "POSITION": document.accessor(metres, ARRAY_BUFFER, bounds=True),
-        "NORMAL": document.accessor(np.asarray(_unit(normals), np.float32), ARRAY_BUFFER),
+        "NORMAL": document.accessor(np.asarray(_direction(normals), np.float32), ARRAY_BUFFER),
     }
 
 
@@ -316,7 +316,7 @@ def _tangents(mesh: HeadMesh, layout: Layout) -> Float32:
     along_v = ((points[c] - points[a]) * du1[:, None] - (points[b] - points[a]) * du2[:, None]) * scale
     normals = mesh.normals[layout.vertex].astype(np.float64)
     sums = []
-    for direction in (_unit(along_u), _unit(along_v)):
+    for direction in (_direction(along_u), _direction(along_v)):
         corner = np.repeat(direction, 3, 0)
         sums.append(np.stack([np.bincount(layout.triangles.ravel(), corner[:, k], len(points)) for k in range(3)], 1))
     tangent = sums[0] - normals * np.einsum("nc,nc->n", normals, sums[0])[:, None]
@@ -324,7 +324,7 @@ def _tangents(mesh: HeadMesh, layout: Layout) -> Float32:
     lost = np.linalg.norm(tangent, axis=1) < 1e-6
     tangent[lost] = np.cross(normals[lost], np.roll(normals[lost], 1, axis=1) + np.array([0.0, 0.0, 1e-3]))
     side = np.where(np.einsum("nc,nc->n", np.cross(normals, tangent), sums[1]) < 0, -1.0, 1.0)
-    return np.concatenate([_unit(tangent), side[:, None]], 1).astype(np.float32)
+    return np.concatenate([_direction(tangent), side[:, None]], 1).astype(np.float32)
 
 
 def _flipped(uv: Float32) -> Float32:
@@ -332,7 +332,7 @@ def _flipped(uv: Float32) -> Float32:
     return np.stack([uv[:, 0], 1 - uv[:, 1]], 1).astype(np.float32)
 
 
-def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+def _direction(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     # A vertex without area has no normal of its own; readers want one of unit length all the same.
-    return np.where(length > 1e-9, vectors / np.maximum(length, 1e-9), np.array([0.0, 0.0, 1.0]))
+    return np.where(length > 1e-9, unit(vectors), np.array([0.0, 0.0, 1.0]))

@@ -3,12 +3,12 @@
 import numpy as np
 
 from maquette.errors import MeshInvalid
-from maquette.geometry.surface import triangle_normals
+from maquette.geometry.surface import triangle_normals, unit
 from maquette.types import Float32, Int32
+from services.meshproc.files.stl import binary_stl
 from services.meshproc.solid import Solid
 
 _HEADER = b"Millimetres, z up. A head by Maquette."
-_FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attributes", "<u2")])
 _SHIFT, _ROUNDS = 1e-5, 8
 
 
@@ -33,10 +33,7 @@ def write_stl(solid: Solid, height_mm: float | None) -> bytes:
     volume = float(np.einsum("fc,fc->", vertices[solid.triangles[:, 0]].astype(np.float64), normals) / 6)
     if not _closed(solid.triangles) or volume <= 0:
         raise MeshInvalid(f"expected a closed surface around a volume, found one around {volume:.0f} mm³")
-    facets = np.zeros(len(solid.triangles), _FACET)
-    facets["normal"] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    facets["corners"] = vertices[solid.triangles]
-    return _HEADER.ljust(80) + np.uint32(len(facets)).tobytes() + facets.tobytes()
+    return binary_stl(_HEADER, vertices[solid.triangles], normals)
 
 
 def _closed(triangles: Int32) -> bool:
@@ -65,6 +62,5 @@ def _told_apart(vertices: Float32, triangles: Int32) -> Float32:
         corners = triangles[alike[triangles].any(1)]
         for k in (1, 2):
             np.add.at(near, corners.ravel(), (out[np.roll(corners, -k, 1)] - out[corners]).reshape(-1, 3))
-        near /= np.maximum(np.linalg.norm(near, axis=1, keepdims=True), 1e-12)
-        out[alike] += step * near[alike].astype(np.float32)
+        out[alike] += step * unit(near)[alike].astype(np.float32)
     raise MeshInvalid("expected a solid whose vertices can be told apart, found some that cannot")

@@ -230,7 +230,7 @@ class TritonEngine:
 
 def _open(settings: TritonSettings) -> grpc.Channel:
     credentials = channel_credentials(settings)
-    # Triton's health service says nothing of single models, and not ready while one of many is loaded.
+    # Triton's health cannot be watched (UNIMPLEMENTED), only asked for.
     options = channel_options(settings, health=False)
     if credentials is None:
         return grpc.insecure_channel(settings.target, options)

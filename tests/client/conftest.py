@@ -2,26 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.gateway.serving import Served, serving
+from tests.gateway.serving import Served, served
+
+__all__ = ["served"]
 
 FILES = {
     "preview.glb": ("model/gltf-binary", b"glTF" + bytes(1000)),
-    "head.ply": ("application/octet-stream", random.Random(7).randbytes(3_000_000)),
+    "head.ply": ("application/vnd.ply", random.Random(7).randbytes(3_000_000)),
     "empty.obj": ("model/obj", b""),
     "report.json": ("application/json", b'{"products": []}'),
 }
-
-
-@pytest.fixture(scope="session")
-async def served(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    """A gateway that wants keys."""
-    async with serving(tmp_path_factory.mktemp("gateway"), heartbeat_s=0.2, rate="") as served:
-        yield served
 
 
 @pytest.fixture

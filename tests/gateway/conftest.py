@@ -5,14 +5,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.gateway.serving import Served, serving
+from tests.gateway.serving import Served, served
 
-
-@pytest.fixture(scope="session")
-async def served(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    """A gateway that wants keys."""
-    async with serving(tmp_path_factory.mktemp("gateway"), heartbeat_s=0.2, rate="") as served:
-        yield served
+__all__ = ["served"]
 
 
 @pytest.fixture

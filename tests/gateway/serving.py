@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from fastapi import FastAPI
 
@@ -158,3 +159,10 @@ async def listening(app: FastAPI) -> AsyncIterator[str]:
         app.state.gateway.drain()
         server.should_exit = True
         await running
+
+
+@pytest.fixture(scope="session")
+async def served(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """A gateway that wants keys; the conftests that need it import it."""
+    async with serving(tmp_path_factory.mktemp("gateway"), heartbeat_s=0.2, rate="") as made:
+        yield made

@@ -10,11 +10,10 @@ from opentelemetry import trace
 from gateway.jobs import EventKind, HeadRecord, HeadState, JobKind, JobState, head_scope, photo_scope
 from gateway.local import LocalServices
 from gateway.orchestration import Orchestration
-from gateway.patience import Verdict, insist, verdict, verdict_of
 from gateway.sweeper import Sweeper
 from gateway.worksettings import WorkerSettings
 from maquette import errors, pipeline
-from maquette.errors import DeadlineExceeded, HeadNotFound, LeaseLost, Overloaded, ServiceUnavailable, StoreUnavailable
+from maquette.errors import DeadlineExceeded, HeadNotFound, Overloaded, ServiceUnavailable, StoreUnavailable
 from maquette.report import to_json
 from maquette.result import Result
 from maquette.rooms import ReconstructOptions
@@ -412,51 +411,3 @@ async def test_what_has_expired_is_removed_from_the_store(shop_floor: Any, tmp_p
         for head_id in (head.id, kept.id):
             assert shop.store.entries(photo_scope(head_id)) == []
         assert await shop.jobs.removals() == ()
-
-
-@pytest.mark.parametrize(
-    ("error", "meaning"),
-    [
-        (errors.NoFaceFound("none"), Verdict.FOR_GOOD),
-        (errors.OptionInvalid("wrong"), Verdict.FOR_GOOD),
-        (errors.NetworkFilesMissing("none"), Verdict.FOR_GOOD),
-        (errors.StoreRefused("no"), Verdict.FOR_GOOD),
-        (errors.ServiceUnavailable("away"), Verdict.PASSING),
-        (errors.StoreUnavailable("away"), Verdict.PASSING),
-        (errors.StoreFull("full"), Verdict.PASSING),
-        (errors.Overloaded("busy"), Verdict.PASSING),
-        (errors.DeadlineExceeded("late"), Verdict.PASSING),
-        (errors.WorkerLost("dead"), Verdict.PASSING),
-        (errors.ObjectCorrupt("damaged"), Verdict.DOUBTFUL),
-        (errors.MessageInvalid("odd"), Verdict.DOUBTFUL),
-        (errors.ServiceError("odd"), Verdict.DOUBTFUL),
-        (ZeroDivisionError(), Verdict.DOUBTFUL),
-    ],
-)
-def test_errors_mean_what_they_are(error: Exception, meaning: Verdict) -> None:
-    assert verdict(error) is meaning
-    if isinstance(error, errors.MaquetteError):
-        assert verdict_of(error.code) is meaning
-
-
-async def test_patience_ends(anyio_backend: str) -> None:
-    tries = 0
-
-    async def away() -> None:
-        nonlocal tries
-        tries += 1
-        raise ServiceUnavailable("nobody answers")
-
-    with pytest.raises(ServiceUnavailable):
-        await insist(away, 0.7)
-    assert tries in (2, 3)
-
-    async def lost() -> None:
-        nonlocal tries
-        tries += 1
-        raise LeaseLost("another has it")
-
-    tries = 0
-    with pytest.raises(LeaseLost):
-        await insist(lost, 10)
-    assert tries == 1

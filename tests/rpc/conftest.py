@@ -2,10 +2,14 @@
 
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.loop import one_loop
+
+__all__ = ["one_loop"]
 
 Pki = Callable[[str, str], dict[str, Path]]
 
@@ -33,9 +37,3 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
         return {"ca": folder / ca, "certificate": folder / f"{name}.pem", "key": folder / f"{name}.key"}
 
     return make
-
-
-@pytest.fixture(scope="session", autouse=True)
-async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """Keeps one event loop for all tests here: gRPC still reports to a loop what ends after it was closed."""
-    yield

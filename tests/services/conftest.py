@@ -25,6 +25,9 @@ from maquette.v1 import reconstructor_pb2 as rp
 from services.detector.service import LocalDetectorService
 from services.meshproc.service import LocalMeshprocService
 from services.reconstructor.service import LocalReconstructorService
+from tests.loop import one_loop
+
+__all__ = ["one_loop"]
 
 SCOPE = "heads/head_test"
 
@@ -49,12 +52,6 @@ class Walk:
     view: pb.View
     coarse: pb.Head
     head: pb.Head
-
-
-@pytest.fixture(scope="session", autouse=True)
-async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """Keeps one event loop for all tests here: gRPC still reports to a loop what ends after it was closed."""
-    yield
 
 
 @pytest.fixture(scope="session")

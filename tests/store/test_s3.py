@@ -108,7 +108,8 @@ def test_a_bucket_that_is_not_there_is_named_or_made(minio: MinioServer, stores:
     with pytest.raises(StoreRefused, match="NoSuchBucket"):
         opened(stores, minio, "absent", create_bucket=False).put(SCOPE, SMALL, GLB)
     for _ in range(2):
-        opened(stores, minio, "made").check()
+        opened(stores, minio, "made").put(SCOPE, SMALL, GLB)
+    opened(stores, minio, "made").check()
     opened(stores, minio, "made", create_bucket=False).check()
 
 

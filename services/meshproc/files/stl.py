@@ -3,10 +3,11 @@
 import re
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maquette.errors import MeshInvalid
 from maquette.geometry.surface import triangle_normals
-from maquette.types import Float64
+from maquette.types import Float32, Float64
 from services.meshproc.files.mesh import MeshLimits, TriangleMesh, checked_mesh
 
 _HEADER = b"Millimetres. A mesh by Maquette."
@@ -44,10 +45,21 @@ def write_stl(mesh: TriangleMesh) -> bytes:
     """A mesh as binary STL."""
     corners = mesh.vertices.astype(np.float32)[mesh.triangles]
     normals = triangle_normals(mesh.vertices, mesh.triangles)
+    return binary_stl(_HEADER, corners, normals)
+
+
+def binary_stl(header: bytes, corners: Float32, normals: NDArray[np.floating]) -> bytes:
+    """A binary STL file.
+
+    Args:
+        header: Text of at most 80 bytes.
+        corners: (F, 3, 3) float32, unit of the file.
+        normals: (F, 3), of any length.
+    """
     facets = np.zeros(len(corners), _FACET)
     facets["normal"] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
     facets["corners"] = corners
-    return _HEADER.ljust(_HEADER_BYTES) + np.uint32(len(facets)).tobytes() + facets.tobytes()
+    return header.ljust(_HEADER_BYTES) + np.uint32(len(facets)).tobytes() + facets.tobytes()
 
 
 def _ascii(data: bytes, limits: MeshLimits) -> Float64:

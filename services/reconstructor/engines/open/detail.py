@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from maquette.geometry.surface import unit
 from maquette.headmodel import HeadModel
 from maquette.types import Float32, UInt8
 from services.reconstructor.engines.open.atlas import Atlas, blur, resized, smoothstep, weighted_blur
@@ -237,9 +238,7 @@ def normal_map(atlas: Atlas, posed: Float32, displacement: Float32) -> UInt8:
     u, v = metric.u, metric.v
     on_skin = resized(atlas.skin.astype(np.float32), shape)[box] > 0.999
     d = displacement[: shape[0]][box]
-    normal = np.cross(u, -v)
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
-    tangent = u / np.maximum(np.linalg.norm(u, axis=-1, keepdims=True), 1e-9)
+    normal, tangent = unit(np.cross(u, -v)), unit(u)
     bitangent = np.cross(normal, tangent)
     du, dv = _central(d, 1), _central(d, 0)
     # The slope (p, q) along tangent and bitangent has du = p u·t + q u·b and dv = p v·t + q v·b; u·b is 0.

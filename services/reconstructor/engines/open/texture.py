@@ -8,7 +8,7 @@ import numpy as np
 
 from maquette.headmodel import HeadModel
 from maquette.rooms import PhotoView, ReconstructOptions
-from maquette.types import Fit, Float32, Float64, Textures, UInt8
+from maquette.types import Fit, Float32, Float64, Textures, UInt8, View
 from services.reconstructor.engines.open.atlas import Atlas, atlas_of, smoothstep, weighted_blur
 from services.reconstructor.engines.open.detail import normal_map, relief
 from services.reconstructor.engines.open.evening import even_out
@@ -77,21 +77,7 @@ def build_textures(
     # Relief and colour need nothing of each other, and most of both runs outside the interpreter.
     with ThreadPoolExecutor(max_workers=1) as beside:
         detail = beside.submit(_detail, atlas, samples, tissues, posed) if options.detail else None
-        seen = merge(atlas, samples, tissues)
-        # Texels that look like skin without doubt are skin: the hair was sought on a coarser grid.
-        fallen = _fallen(atlas, samples, posed, hair) * (1 - np.square(seen.skin))
-        seen = replace(seen, skin=seen.skin * (1 - fallen), hair=np.maximum(seen.hair, fallen))
-        tone = _tone(seen)
-        light = tissues[0].light
-        shade = shade_of(atlas, samples[0], light)
-        worn = hair[0].shades[2] if hair else None
-        lit, albedo, weight = _colours(atlas, seen, tissues, tone, fallen, _exposure(seen, shade), worn)
-        del seen
-        lit *= shade
-        lids = shade[atlas.region(*LIDS) > 0.5].mean(0)
-        albedo, photo = atlas.whole(albedo), atlas.whole(lit)
-        tints = measure_tints(views[0], fit.views[0], tone)
-        paint_inner(atlas, albedo, photo, lids, float(light[3].mean()), tints, tone)
+        photo, albedo, weight = _painted(atlas, fit.views[0], views[0], samples, tissues, posed, hair)
         displacement, normal = (None, None) if detail is None else detail.result()
     return Textures(
         _without_gutters(atlas, encode(photo)),
@@ -99,8 +85,36 @@ def build_textures(
         atlas.whole(weight),
         displacement,
         normal,
-        light,
+        tissues[0].light,
     )
+
+
+def _painted(
+    atlas: Atlas,
+    view: View,
+    main: PhotoView,
+    samples: Sequence[Sample],
+    tissues: Sequence[Tissue],
+    posed: Sequence[Float32],
+    hair: Sequence[Evidence],
+) -> tuple[Float32, Float32, Float32]:
+    """Photo and albedo maps (N, N, 3), linear, and how well each of their texels (T,) was seen."""
+    seen = merge(atlas, samples, tissues)
+    # Texels that look like skin without doubt are skin: the hair was sought on a coarser grid.
+    fallen = _fallen(atlas, samples, posed, hair) * (1 - np.square(seen.skin))
+    seen = replace(seen, skin=seen.skin * (1 - fallen), hair=np.maximum(seen.hair, fallen))
+    tone = _tone(seen)
+    light = tissues[0].light
+    shade = shade_of(atlas, samples[0], light)
+    worn = hair[0].shades[2] if hair else None
+    lit, albedo, weight = _colours(atlas, seen, tissues, tone, fallen, _exposure(seen, shade), worn)
+    del seen
+    lit *= shade
+    lids = shade[atlas.region(*LIDS) > 0.5].mean(0)
+    albedo, photo = atlas.whole(albedo), atlas.whole(lit)
+    tints = measure_tints(main, view, tone)
+    paint_inner(atlas, albedo, photo, lids, float(light[3].mean()), tints, tone)
+    return photo, albedo, weight
 
 
 def _without_gutters(atlas: Atlas, image: UInt8) -> UInt8:
